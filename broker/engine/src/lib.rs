@@ -1,0 +1,7 @@
+//! MQTT and queue rules as a deterministic state machine: (state, event, time) → effects.
+//! No sockets, no clock, no threads and no Python live here.
+#![forbid(unsafe_code)]
+
+pub mod codec;
+pub mod reason;
+pub mod violation;

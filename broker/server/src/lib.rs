@@ -1,0 +1,2 @@
+//! Event loops, listeners and transports around the engine.
+#![forbid(unsafe_code)]
