@@ -3,5 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod host;
+pub mod limits;
 pub mod reason;
+pub mod stats;
 pub mod violation;
