@@ -1,0 +1,1 @@
+"""Makers of the generated reference pages: each module turns one source into one page."""
