@@ -43,10 +43,13 @@ class Started:
 
 
 @contextmanager
-def started(command: list[str], environment: dict[str, str]) -> Generator[Started]:
-    """Starts a broker, waits until it is ready, and stops it with SIGTERM."""
+def started(
+    command: list[str], environment: dict[str, str], folder: Path | None = None
+) -> Generator[Started]:
+    """Starts a broker in `folder`, waits until it is ready, and stops it with SIGTERM."""
     process = subprocess.Popen(
         command,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -71,6 +74,12 @@ def started(command: list[str], environment: dict[str, str]) -> Generator[Starte
         assert process.stdout is not None
         process.stdout.close()
     assert code == 0, broker.lines
+
+
+def free_port() -> int:
+    """A TCP port that is free on the loopback address now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 def build_environment() -> dict[str, str]:
