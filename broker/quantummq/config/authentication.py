@@ -23,8 +23,8 @@ class Authentication(Table):
         default=2,
         ge=1,
         le=64,
-        description="Password hashes computed at a time; each takes the hash's memory (64 MiB by "
-        "default) while it runs.",
+        description="Password hashes computed at a time; each takes the memory of its hash, 19 MiB "
+        "by default, while it runs.",
     )
     reload_interval_s: float = Field(
         default=2.0,

@@ -32,6 +32,8 @@ def _unix_mode(raw: object) -> object:
             return int(raw, 8)
         except ValueError:
             raise ValueError('write the permissions in octal, like "660"') from None
+    if isinstance(raw, int) and raw > 0o777:
+        raise ValueError('write the permissions in octal as text, like "660"')
     return raw
 
 
