@@ -19,7 +19,7 @@ pub struct ConnectionRef {
 /// Who is at the other end of a transport.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// "192.0.2.1:4711", "[::1]:4711", or "unix"; the address in the PROXY header if one was read.
+    /// `192.0.2.1:4711`, `[::1]:4711`, or `unix`; the address in the PROXY header if one was read.
     pub address: Box<str>,
     /// The client's certificate, DER, if it showed one that verified.
     pub certificate: Option<Arc<[u8]>>,
@@ -273,6 +273,11 @@ pub enum HostRecord {
         token: u64,
         /// 0x00, or why not.
         reason: ReasonCode,
+    },
+    /// An event loop ended by a fault of ours: the host must stop.
+    Failed {
+        /// What the fault said.
+        detail: Box<str>,
     },
     /// A shard's sessions.
     Sessions {

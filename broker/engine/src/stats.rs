@@ -64,6 +64,8 @@ counters! {
     dropped_host_window,
     /// Events dropped because the host did not keep up.
     dropped_events,
+    /// Connections closed at once: limits, untrusted PROXY senders, no descriptors.
+    connections_refused,
     /// CONNECTs refused.
     connects_refused,
     /// Connections ended for a violation of the standard.

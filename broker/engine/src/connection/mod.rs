@@ -1,0 +1,118 @@
+//! A connection: what is known of one transport's MQTT conversation, apart from its session.
+
+mod aliases;
+mod frames;
+mod output;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub use aliases::{Alias, InboundAliases, OutboundAliases};
+pub use frames::{Frames, publish_header};
+pub use output::{Output, OutputPool, SHARED_FROM};
+
+use crate::codec::packet::{Connect, Version};
+use crate::host::Peer;
+use crate::limits::ListenerProfile;
+use crate::router::QueueRef;
+use crate::store::Ticket;
+
+/// How far a conversation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// CONNECT has not come yet, or not in full.
+    Connecting,
+    /// CONNECT came; the host decides, or an AUTH exchange is under way.
+    Authenticating,
+    /// CONNACK with Success was sent.
+    Open,
+    /// Over: what is in the output is written, then the transport is closed.
+    Closing,
+}
+
+/// One transport's conversation.
+#[derive(Debug)]
+pub struct Connection {
+    /// How far it is.
+    pub phase: Phase,
+    /// The host decides about it: nothing is read meanwhile.
+    pub is_parked: bool,
+    /// It is in the list of connections that want attention.
+    pub is_dirty: bool,
+    /// From CONNECT on; 5 before.
+    pub version: Version,
+    /// Request Problem Information (MQTT 5 §3.1.2.11.7).
+    pub problem_information: bool,
+    /// The session, while `Open`.
+    pub session: Option<QueueRef>,
+    /// What its listener grants.
+    pub profile: Arc<ListenerProfile>,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// An incomplete packet, or what came while parked.
+    pub tail: Vec<u8>,
+    /// What is to be written.
+    pub output: Output,
+    /// Answers that wait for a commit, in order.
+    pub waiting: Option<Box<VecDeque<(Ticket, Vec<u8>)>>>,
+    /// One and a half times the Keep Alive in milliseconds, or 0 [MQTT-3.1.2-22].
+    pub keep_alive_ms: u64,
+    /// When bytes last came.
+    pub heard_at_ms: u64,
+    /// Until when CONNECT must be complete, or the host must have decided; 0: none runs.
+    pub deadline_ms: u64,
+    /// The deadline held in the timers, or 0.
+    pub timer_ms: u64,
+    /// The client's Maximum Packet Size.
+    pub maximum_packet_size: u32,
+    /// Topic Aliases of the client.
+    pub aliases_in: Option<Box<InboundAliases>>,
+    /// Topic Aliases of ours.
+    pub aliases_out: Option<Box<OutboundAliases>>,
+    /// The CONNECT, until it is decided.
+    pub pending: Option<Box<Connect>>,
+    /// Authentication Method, if one is used.
+    pub method: Option<Box<str>>,
+    /// A re-authentication is under way.
+    pub is_reauthenticating: bool,
+}
+
+impl Connection {
+    /// A connection that has said nothing yet.
+    pub fn new(peer: Peer, profile: Arc<ListenerProfile>, now_ms: u64) -> Self {
+        Self {
+            phase: Phase::Connecting,
+            is_parked: false,
+            is_dirty: false,
+            version: Version::V5,
+            problem_information: true,
+            session: None,
+            deadline_ms: now_ms + profile.connect_timeout_ms,
+            profile,
+            peer,
+            tail: Vec::new(),
+            output: Output::default(),
+            waiting: None,
+            keep_alive_ms: 0,
+            heard_at_ms: now_ms,
+            timer_ms: 0,
+            maximum_packet_size: u32::MAX,
+            aliases_in: None,
+            aliases_out: None,
+            pending: None,
+            method: None,
+            is_reauthenticating: false,
+        }
+    }
+
+    /// The deadline that counts now, or 0.
+    pub fn next_deadline(&self) -> u64 {
+        if self.deadline_ms != 0 {
+            return self.deadline_ms;
+        }
+        if self.phase == Phase::Open && self.keep_alive_ms != 0 && !self.is_parked {
+            return self.heard_at_ms + self.keep_alive_ms;
+        }
+        0
+    }
+}

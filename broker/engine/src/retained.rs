@@ -1,0 +1,265 @@
+//! The retained store: the last message of each topic that has one (MQTT 5 §3.3.1.3). Topics lie
+//! in byte order, so a filter finds its topics by jumping, not by reading all.
+
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::message::SharedMessage;
+
+/// Retained messages by topic.
+#[derive(Debug, Default)]
+pub struct RetainedStore {
+    messages: BTreeSet<Entry>,
+    bytes: u64,
+}
+
+/// A message that is found by its topic.
+#[derive(Debug)]
+struct Entry(SharedMessage);
+
+impl Borrow<[u8]> for Entry {
+    fn borrow(&self) -> &[u8] {
+        self.0.topic()
+    }
+}
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.topic() == other.0.topic()
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.topic().cmp(other.0.topic())
+    }
+}
+
+impl RetainedStore {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Bytes of topics, properties and payloads.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The retained message of `topic`.
+    pub fn get(&self, topic: &[u8]) -> Option<&SharedMessage> {
+        self.messages.get(topic).map(|entry| &entry.0)
+    }
+
+    /// Stores a message; the one it replaces.
+    pub fn insert(&mut self, message: SharedMessage) -> Option<SharedMessage> {
+        self.bytes += message.size();
+        let replaced = self.messages.replace(Entry(message));
+        self.bytes -= replaced.as_ref().map_or(0, |entry| entry.0.size());
+        replaced.map(|entry| entry.0)
+    }
+
+    /// Takes the message of `topic` out.
+    pub fn remove(&mut self, topic: &[u8]) -> Option<SharedMessage> {
+        let removed = self.messages.take(topic)?;
+        self.bytes -= removed.0.size();
+        Some(removed.0)
+    }
+
+    /// Collects messages whose topic matches `filter` (mount point included), in byte order of
+    /// topics from `from` on, at most `max`. Says where to go on, or `None` when it is through.
+    pub fn collect(
+        &self,
+        filter: &str,
+        from: Option<Position>,
+        max: usize,
+        found: &mut Vec<SharedMessage>,
+    ) -> Option<Position> {
+        let filter = filter.as_bytes();
+        if !filter.contains(&b'+') && !filter.contains(&b'#') {
+            found.extend(self.get(filter).map(Arc::clone));
+            return None;
+        }
+        // A batch looks at a bounded number of topics, so that the lock is held briefly.
+        let steps_max = max.saturating_mul(8).max(1_024);
+        let mut at = from.unwrap_or_else(|| Bound::Included(literal_prefix(filter).to_vec()));
+        let limit = found.len() + max;
+        for _ in 0..steps_max {
+            let range = (at.as_ref().map(Vec::as_slice), Bound::Unbounded);
+            let entry = self.messages.range::<[u8], _>(range).next()?;
+            let topic = entry.0.topic();
+            at = match compare(filter, topic) {
+                Step::Matches => {
+                    found.push(Arc::clone(&entry.0));
+                    Bound::Excluded(topic.to_vec())
+                }
+                Step::SkipTo(next) => Bound::Included(next),
+                Step::Next => Bound::Excluded(topic.to_vec()),
+                Step::Through => return None,
+            };
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Some(at)
+    }
+}
+
+/// Where a collection goes on.
+pub type Position = Bound<Vec<u8>>;
+
+enum Step {
+    Matches,
+    /// No topic before this one can match.
+    SkipTo(Vec<u8>),
+    Next,
+    Through,
+}
+
+/// The part of a filter before its first wildcard level.
+fn literal_prefix(filter: &[u8]) -> &[u8] {
+    let wild = filter.iter().position(|byte| matches!(byte, b'+' | b'#')).unwrap_or(filter.len());
+    let prefix = filter.get(..wild).unwrap_or_default();
+    // `a/#` matches `a` as well, which lies before `a/`.
+    if filter.get(wild) == Some(&b'#') {
+        prefix.strip_suffix(b"/").unwrap_or(prefix)
+    } else {
+        prefix
+    }
+}
+
+/// Compares level by level; where they part, says how far to jump.
+fn compare(filter: &[u8], topic: &[u8]) -> Step {
+    let prefix = literal_prefix(filter);
+    if !topic.starts_with(prefix) {
+        return if topic > prefix { Step::Through } else { Step::SkipTo(prefix.to_vec()) };
+    }
+    if matches!(filter.first(), Some(b'+' | b'#')) && topic.first() == Some(&b'$') {
+        return Step::SkipTo(vec![b'$' + 1]); // [MQTT-4.7.2-1]
+    }
+    let mut offset = 0;
+    let mut levels = topic.split(|byte| *byte == b'/');
+    let mut wanted = filter.split(|byte| *byte == b'/').peekable();
+    while let Some(level) = wanted.next() {
+        if level == b"#" {
+            return Step::Matches;
+        }
+        let Some(name) = levels.next() else {
+            return Step::Next;
+        };
+        let end = offset + name.len();
+        if level != b"+" && level != name {
+            return skip(topic, offset, level, name);
+        }
+        offset = end + 1;
+        let is_last = wanted.peek().is_none();
+        if is_last && levels.clone().next().is_some() {
+            // Deeper than the filter: everything below this level is skipped.
+            return above(topic, end);
+        }
+    }
+    Step::Matches
+}
+
+/// The topic's level at `offset` is `name`, the filter wants `level`.
+fn skip(topic: &[u8], offset: usize, level: &[u8], name: &[u8]) -> Step {
+    let mut wanted = topic.get(..offset).unwrap_or_default().to_vec();
+    wanted.extend_from_slice(level);
+    if name.starts_with(level) {
+        // `level/` sorts among the names that begin like `level`.
+        wanted.push(b'/');
+    }
+    if wanted.as_slice() > topic {
+        Step::SkipTo(wanted)
+    } else if name < level {
+        Step::Next
+    } else if offset == 0 {
+        Step::Through
+    } else {
+        above(topic, offset - 1)
+    }
+}
+
+/// Past everything below the level that ends at `end` (where a `/` stands).
+fn above(topic: &[u8], end: usize) -> Step {
+    let mut next = topic.get(..end).unwrap_or_default().to_vec();
+    next.push(b'/' + 1);
+    Step::SkipTo(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Message, NEVER, Publication};
+    use crate::topic;
+
+    fn store(topics: &[String]) -> RetainedStore {
+        let mut store = RetainedStore::default();
+        for topic in topics {
+            let publication = Publication {
+                topic: topic.as_bytes(),
+                properties: b"",
+                payload: b"x",
+                qos: 0,
+                retain: true,
+                expires_at_ms: NEVER,
+            };
+            store.insert(Arc::new(Message::new(1, &publication)));
+        }
+        store
+    }
+
+    fn all(store: &RetainedStore, filter: &str, batch: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut position = store.collect(filter, None, batch, &mut found);
+        while let Some(from) = position.take() {
+            position = store.collect(filter, Some(from), batch, &mut found);
+        }
+        found.iter().map(|message| String::from_utf8_lossy(message.topic()).into()).collect()
+    }
+
+    #[test]
+    fn jumping_finds_what_the_reference_matcher_finds() {
+        let levels = ["", "a", "b", "ab", "a-", "a0", "$x", "-"];
+        let mut topics = Vec::new();
+        for one in levels {
+            topics.push(one.to_string());
+            for two in levels {
+                topics.push(format!("{one}/{two}"));
+                for three in levels {
+                    topics.push(format!("{one}/{two}/{three}"));
+                }
+            }
+        }
+        topics.retain(|topic| !topic.is_empty());
+        let store = store(&topics);
+        let wild = ["+", "a", "#", "ab", "", "a-", "$x"];
+        let mut filters: Vec<String> = wild.iter().map(ToString::to_string).collect();
+        for one in ["+", "a", "ab", "", "a-", "$x"] {
+            for two in wild {
+                filters.push(format!("{one}/{two}"));
+                for three in wild.iter().filter(|_| two != "#") {
+                    filters.push(format!("{one}/{two}/{three}"));
+                }
+            }
+        }
+        for filter in filters.iter().filter(|filter| !filter.is_empty()) {
+            let mut expected: Vec<String> =
+                topics.iter().filter(|name| topic::matches(filter, name)).cloned().collect();
+            expected.sort();
+            assert_eq!(all(&store, filter, 3), expected, "filter {filter}");
+            assert_eq!(all(&store, filter, 1_000), expected, "filter {filter}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! QoS 1 and 2 messages sent to one client and not acknowledged: Packet Identifiers in the order
+//! of sending, so that a reconnect sends them again in that order [MQTT-4.6.0-1].
+
+use std::collections::VecDeque;
+
+use super::queue::Identifiers;
+use crate::message::SharedMessage;
+use crate::router::GroupId;
+
+/// There are this many Packet Identifiers: 1 to 65,535.
+const IDENTIFIERS: usize = 65_535;
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// QoS 1: PUBACK.
+    Puback,
+    /// QoS 2: PUBREC.
+    Pubrec,
+    /// QoS 2: PUBCOMP; PUBREL is sent.
+    Pubcomp,
+}
+
+/// A message under way.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The message; `None` if it can never be sent again (the session ends with its connection),
+    /// or need not (PUBREC came).
+    pub message: Option<SharedMessage>,
+    /// Subscription Identifiers.
+    pub identifiers: Identifiers,
+    /// The shared group it came through, or `NO_GROUP`.
+    pub group: GroupId,
+    /// What is waited for.
+    pub stage: Stage,
+    /// RETAIN flag it is sent with.
+    pub retain: bool,
+}
+
+/// The window towards one client.
+#[derive(Debug)]
+pub struct Inflight {
+    entries: VecDeque<Option<Sent>>,
+    /// Packet Identifier of the first entry.
+    first_id: u16,
+    /// Entries that are not empty.
+    live: u32,
+    /// PUBLISH packets of this connection that use up Receive Maximum (MQTT 5 §4.9).
+    outstanding: u16,
+    /// The lower of the client's Receive Maximum and ours.
+    window: u16,
+    /// Entries before this index were sent on this connection.
+    sent_until: u32,
+}
+
+impl Default for Inflight {
+    fn default() -> Self {
+        let entries = VecDeque::new();
+        Self { entries, first_id: 1, live: 0, outstanding: 0, window: u16::MAX, sent_until: 0 }
+    }
+}
+
+impl Inflight {
+    /// How many messages are under way.
+    pub fn len(&self) -> u32 {
+        self.live
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Whether another PUBLISH may be sent [MQTT-4.9.0-2].
+    #[inline]
+    pub fn has_credit(&self) -> bool {
+        self.outstanding < self.window && self.entries.len() < IDENTIFIERS
+    }
+
+    /// Whether entries of an earlier connection are still to be sent on this one.
+    #[inline]
+    pub fn is_resending(&self) -> bool {
+        (self.sent_until as usize) < self.entries.len()
+    }
+
+    /// A new connection begins: nothing is outstanding on it, all entries are to be sent again.
+    pub fn restart(&mut self, window: u16) {
+        self.window = window;
+        self.outstanding = 0;
+        self.sent_until = 0;
+    }
+
+    /// Takes a message up and gives its Packet Identifier; call only with credit.
+    #[inline]
+    pub fn push(&mut self, sent: Sent) -> u16 {
+        let packet_id = self.identifier(self.entries.len());
+        self.entries.push_back(Some(sent));
+        self.sent_until = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        self.live += 1;
+        self.outstanding += 1;
+        packet_id
+    }
+
+    /// The entry with this Packet Identifier.
+    #[inline]
+    pub fn get_mut(&mut self, packet_id: u16) -> Option<&mut Sent> {
+        let index = self.index(packet_id)?;
+        self.entries.get_mut(index)?.as_mut()
+    }
+
+    /// Ends an entry and gives its identifier free.
+    #[inline]
+    pub fn complete(&mut self, packet_id: u16) -> Option<Sent> {
+        let index = self.index(packet_id)?;
+        let sent = self.entries.get_mut(index)?.take()?;
+        self.live -= 1;
+        self.outstanding = self.outstanding.saturating_sub(1);
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
+            self.first_id = if self.first_id == u16::MAX { 1 } else { self.first_id + 1 };
+            self.sent_until = self.sent_until.saturating_sub(1);
+        }
+        if self.entries.is_empty() && self.entries.capacity() > 64 {
+            self.entries = VecDeque::new();
+        }
+        Some(sent)
+    }
+
+    /// The next entry of an earlier connection to send again, with its identifier; it counts as
+    /// sent from now on. `None` if there is none, or no credit for it.
+    pub fn resend_next(&mut self) -> Option<(u16, Sent)> {
+        while self.is_resending() {
+            let index = self.sent_until as usize;
+            let Some(sent) = self.entries.get(index).and_then(Option::as_ref) else {
+                self.sent_until += 1;
+                continue;
+            };
+            if sent.stage != Stage::Pubcomp {
+                // PUBREL is not limited by Receive Maximum [MQTT-4.9.0-3].
+                if self.outstanding >= self.window {
+                    return None;
+                }
+                self.outstanding += 1;
+            }
+            let found = (self.identifier(index), sent.clone());
+            self.sent_until += 1;
+            return Some(found);
+        }
+        None
+    }
+
+    /// Takes all entries out, in order.
+    pub fn drain(&mut self) -> Vec<Sent> {
+        self.live = 0;
+        self.outstanding = 0;
+        self.sent_until = 0;
+        std::mem::take(&mut self.entries).into_iter().flatten().collect()
+    }
+
+    /// Takes out the entries for which `leaves` holds, in order.
+    pub fn take_where(&mut self, leaves: impl Fn(&Sent) -> bool) -> Vec<Sent> {
+        let ids: Vec<u16> = (0..self.entries.len())
+            .filter(|at| self.entries.get(*at).and_then(Option::as_ref).is_some_and(&leaves))
+            .map(|at| self.identifier(at))
+            .collect();
+        ids.into_iter().filter_map(|packet_id| self.complete(packet_id)).collect()
+    }
+
+    #[inline]
+    fn index(&self, packet_id: u16) -> Option<usize> {
+        let packet_id = usize::from(packet_id.checked_sub(1)?);
+        let first = usize::from(self.first_id - 1);
+        Some((packet_id + IDENTIFIERS - first) % IDENTIFIERS)
+    }
+
+    #[inline]
+    fn identifier(&self, index: usize) -> u16 {
+        let zero_based = (usize::from(self.first_id - 1) + index) % IDENTIFIERS;
+        u16::try_from(zero_based + 1).unwrap_or(u16::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::NO_GROUP;
+
+    fn sent(stage: Stage) -> Sent {
+        let identifiers = Identifiers::None;
+        Sent { message: None, identifiers, group: NO_GROUP, stage, retain: false }
+    }
+
+    #[test]
+    fn identifiers_wrap_past_65535_and_are_never_given_twice() {
+        let mut inflight = Inflight::default();
+        inflight.restart(2);
+        let mut previous = inflight.push(sent(Stage::Puback));
+        for _ in 0..200_000 {
+            let next = inflight.push(sent(Stage::Puback));
+            assert!(!inflight.has_credit());
+            assert_ne!(next, previous);
+            assert_ne!(next, 0);
+            assert!(inflight.complete(previous).is_some());
+            assert!(inflight.complete(previous).is_none());
+            previous = next;
+        }
+        assert_eq!(inflight.len(), 1);
+    }
+
+    #[test]
+    fn a_new_connection_sends_again_in_order_within_its_window() {
+        let mut inflight = Inflight::default();
+        let ids: Vec<u16> = (0..3).map(|_| inflight.push(sent(Stage::Puback))).collect();
+        inflight.complete(ids[1]);
+
+        inflight.restart(1);
+
+        assert_eq!(inflight.resend_next().map(|found| found.0), Some(ids[0]));
+        assert!(inflight.resend_next().is_none());
+        inflight.complete(ids[0]);
+        assert_eq!(inflight.resend_next().map(|found| found.0), Some(ids[2]));
+        assert!(!inflight.is_resending());
+    }
+}

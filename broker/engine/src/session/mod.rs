@@ -1,0 +1,164 @@
+//! A session: what is kept of a client whether it is connected or not (MQTT 5 §4.1).
+
+mod inflight;
+mod queue;
+mod subscriptions;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+pub use inflight::{Inflight, Sent, Stage};
+pub use queue::{Identifiers, Queue, Queued};
+pub use subscriptions::{Subscription, Subscriptions};
+
+use crate::codec::packet::Version;
+use crate::host::{ConnectionRef, HostWindow};
+use crate::message::SharedMessage;
+use crate::retained::Position;
+use crate::router::{QueueRef, SharedState, SubscriptionOptions};
+
+/// Session Expiry Interval that never runs out (MQTT 5 §3.1.2.11.2).
+pub const EXPIRY_NEVER: u32 = u32::MAX;
+
+/// Packet Identifiers of QoS 2 messages received and not released.
+pub type ReceivedIds = HashSet<u16, foldhash::fast::FixedState>;
+
+/// What is kept of one client.
+#[derive(Debug)]
+pub struct Session {
+    /// Mount point, NUL, Client Identifier.
+    pub key: Box<[u8]>,
+    /// The identity it belongs to; empty for anonymous.
+    pub user: Box<str>,
+    /// Its place in the router.
+    pub queue_ref: QueueRef,
+    /// The connection, while there is one.
+    pub connection: Option<ConnectionRef>,
+    /// What its last connection spoke.
+    pub version: Version,
+    /// Session Expiry Interval in seconds; 0 ends it with the connection.
+    pub expiry_s: u32,
+    /// Its subscriptions.
+    pub subscriptions: Subscriptions,
+    /// Messages that wait.
+    pub queue: Queue,
+    /// Messages under way to the client.
+    pub inflight: Inflight,
+    /// QoS 2 identifiers under way from the client.
+    pub received: Option<Box<ReceivedIds>>,
+    /// The will of the connection, or of the last one while its delay runs.
+    pub will: Option<Box<SessionWill>>,
+    /// Retained messages that are still to be sent to new subscriptions.
+    pub replays: Option<Box<VecDeque<Replay>>>,
+    /// Its state towards shared groups, if it is in one.
+    pub group_state: Option<Arc<SharedState>>,
+    /// The host's side, if this is a host subscription.
+    pub host: Option<Box<HostSubscription>>,
+    /// The deadline held in the timers, or 0.
+    pub timer_ms: u64,
+    /// When it ends, in engine milliseconds; counts while not connected. 0: not running.
+    pub ends_at_ms: u64,
+    /// Messages dropped for it.
+    pub dropped: u64,
+    /// Dropped messages not yet told by an event.
+    pub dropped_untold: u64,
+}
+
+/// A will that waits (MQTT 5 §3.1.2.5).
+#[derive(Debug)]
+pub struct SessionWill {
+    /// The will as it is to be published; its expiry interval begins then.
+    pub message: SharedMessage,
+    /// Message Expiry Interval in seconds.
+    pub expiry_s: Option<u32>,
+    /// Will Delay Interval in seconds.
+    pub delay_s: u32,
+    /// When the delay runs out, once the connection is gone; 0 before.
+    pub due_at_ms: u64,
+}
+
+/// Retained messages on their way to one new subscription.
+#[derive(Debug)]
+pub struct Replay {
+    /// Topic Filter, mount point included.
+    pub filter: Box<str>,
+    /// Its terms.
+    pub options: SubscriptionOptions,
+    /// Subscription Identifier, or 0.
+    pub identifier: u32,
+    /// Where to go on; `None` before the first batch.
+    pub from: Option<Position>,
+    /// Whether the store has been read to the end.
+    pub is_read: bool,
+    /// Read and not sent.
+    pub ready: VecDeque<SharedMessage>,
+}
+
+/// The host's side of a host subscription.
+#[derive(Debug)]
+pub struct HostSubscription {
+    /// Chosen by the host.
+    pub id: u64,
+    /// The filter as the host wrote it.
+    pub filter: Box<str>,
+    /// Its bound.
+    pub window: Arc<HostWindow>,
+}
+
+impl Session {
+    /// A session with nothing in it.
+    pub fn new(key: Box<[u8]>, user: Box<str>, version: Version) -> Self {
+        Self {
+            key,
+            user,
+            queue_ref: QueueRef { shard: 0, slot: 0, generation: 0 },
+            connection: None,
+            version,
+            expiry_s: 0,
+            subscriptions: Subscriptions::default(),
+            queue: Queue::default(),
+            inflight: Inflight::default(),
+            received: None,
+            will: None,
+            replays: None,
+            group_state: None,
+            host: None,
+            timer_ms: 0,
+            ends_at_ms: 0,
+            dropped: 0,
+            dropped_untold: 0,
+        }
+    }
+
+    /// Whether it outlives its connection (design: "lasting").
+    #[inline]
+    pub fn is_lasting(&self) -> bool {
+        self.expiry_s > 0
+    }
+
+    /// Mount point and Client Identifier.
+    pub fn names(&self) -> (&str, &str) {
+        let text = std::str::from_utf8(&self.key).unwrap_or_default();
+        text.split_once('\0').unwrap_or(("", text))
+    }
+
+    /// The earlier of its deadlines, or 0.
+    pub fn next_deadline(&self) -> u64 {
+        let will = self.will.as_ref().map_or(0, |will| will.due_at_ms);
+        match (will, self.ends_at_ms) {
+            (0, other) | (other, 0) => other,
+            (will, end) => will.min(end),
+        }
+    }
+}
+
+/// A session's key: mount point, NUL (no identifier holds one), Client Identifier.
+pub fn session_key(mount_point: &str, client_id: &str) -> Box<[u8]> {
+    let mut key = Vec::with_capacity(mount_point.len() + 1 + client_id.len());
+    key.extend_from_slice(mount_point.as_bytes());
+    key.push(0);
+    key.extend_from_slice(client_id.as_bytes());
+    key.into()
+}

@@ -1,0 +1,99 @@
+//! Messages that wait for one session, in order of arrival, bounded in number and bytes.
+
+use std::collections::VecDeque;
+
+use crate::message::SharedMessage;
+use crate::router::GroupId;
+
+/// Subscription Identifiers that go with a delivery; nearly always none or one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Identifiers {
+    /// None.
+    #[default]
+    None,
+    /// One.
+    One(u32),
+    /// Overlapping subscriptions have several (MQTT 5 §3.3.4).
+    Many(Box<[u32]>),
+}
+
+impl Identifiers {
+    /// As a slice.
+    #[inline]
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::None => &[],
+            Self::One(identifier) => std::slice::from_ref(identifier),
+            Self::Many(identifiers) => identifiers,
+        }
+    }
+
+    /// From a Subscription Identifier, 0 for none.
+    #[inline]
+    pub const fn from_one(identifier: u32) -> Self {
+        if identifier == 0 { Self::None } else { Self::One(identifier) }
+    }
+}
+
+/// A message and the terms on which this session gets it.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    /// The message.
+    pub message: SharedMessage,
+    /// QoS it is delivered with.
+    pub qos: u8,
+    /// RETAIN flag it is delivered with.
+    pub retain: bool,
+    /// The shared group it came through, or `NO_GROUP`.
+    pub group: GroupId,
+    /// Subscription Identifiers.
+    pub identifiers: Identifiers,
+}
+
+/// A session's queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    messages: VecDeque<Queued>,
+    bytes: u64,
+}
+
+impl Queue {
+    /// How many wait.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether none waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Bytes of topics, properties and payloads.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends a message; the limits are the caller's to keep.
+    pub fn push(&mut self, queued: Queued) {
+        self.bytes += queued.message.size();
+        self.messages.push_back(queued);
+    }
+
+    /// The oldest message.
+    pub fn front(&self) -> Option<&Queued> {
+        self.messages.front()
+    }
+
+    /// Takes the oldest message.
+    pub fn pop(&mut self) -> Option<Queued> {
+        let queued = self.messages.pop_front()?;
+        self.bytes -= queued.message.size();
+        if self.messages.is_empty() {
+            // An idle session owns no buffer.
+            self.messages = VecDeque::new();
+        }
+        Some(queued)
+    }
+}

@@ -1,0 +1,123 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP from a client (MQTT 5 §4.3).
+
+use super::Shard;
+use crate::codec::encode;
+use crate::codec::packet::{Acknowledgement, AcknowledgementKind, Version};
+use crate::host::ConnectionRef;
+use crate::reason::ReasonCode;
+use crate::router::QueueRef;
+use crate::session::{Sent, Stage};
+use crate::store::{Change, Ticket};
+use crate::violation::Violation;
+
+const WRONG_KIND: Violation = Violation::protocol(
+    "MQTT 5 §4.3",
+    "an acknowledgement of another QoS than the message it names",
+);
+
+impl Shard {
+    /// A client acknowledges.
+    #[inline]
+    pub(super) fn on_acknowledgement(
+        &mut self,
+        reference: ConnectionRef,
+        acknowledgement: Acknowledgement,
+        now_ms: u64,
+    ) -> Result<(), Violation> {
+        let Some(connection) = self.connection(reference) else { return Ok(()) };
+        let (Some(queue), version) = (connection.session, connection.version) else {
+            return Ok(());
+        };
+        let Acknowledgement { kind, packet_id, reason } = acknowledgement;
+        match kind {
+            AcknowledgementKind::Puback => {
+                if self.stage(queue, packet_id).is_some_and(|stage| stage != Stage::Puback) {
+                    return Err(WRONG_KIND);
+                }
+                self.complete(queue, packet_id, now_ms);
+            }
+            AcknowledgementKind::Pubrec => {
+                self.on_pubrec(reference, queue, version, packet_id, reason, now_ms)?;
+            }
+            AcknowledgementKind::Pubcomp => {
+                if self.stage(queue, packet_id) == Some(Stage::Puback) {
+                    return Err(WRONG_KIND);
+                }
+                self.complete(queue, packet_id, now_ms);
+            }
+            AcknowledgementKind::Pubrel => {
+                let (was_taken, ticket) = self.release_id(queue, packet_id);
+                let reason = found_reason(version, was_taken);
+                // [MQTT-4.3.3-11]
+                self.send_committed(reference, ticket, |out| {
+                    let kind = AcknowledgementKind::Pubcomp;
+                    encode::acknowledgement(out, version, kind, packet_id, reason, None);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn on_pubrec(
+        &mut self,
+        reference: ConnectionRef,
+        queue: QueueRef,
+        version: Version,
+        packet_id: u16,
+        reason: ReasonCode,
+        now_ms: u64,
+    ) -> Result<(), Violation> {
+        let stage = self.stage(queue, packet_id);
+        if stage == Some(Stage::Puback) {
+            return Err(WRONG_KIND);
+        }
+        if reason.is_error() {
+            // The client does not take the message: the exchange is over [MQTT-4.3.3-4].
+            self.complete(queue, packet_id, now_ms);
+            return Ok(());
+        }
+        let mut ticket = Ticket::default();
+        if let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) {
+            if let Some(sent) = session.inflight.get_mut(packet_id) {
+                sent.stage = Stage::Pubcomp;
+                sent.message = None; // It must not be sent again [MQTT-4.3.3-6].
+                if session.is_lasting() {
+                    let key = &session.key;
+                    ticket = self.store.write(&Change::ReceivedByPeer { key, packet_id });
+                }
+            }
+        }
+        let reason = found_reason(version, stage.is_some());
+        self.send_committed(reference, ticket, |out| {
+            let kind = AcknowledgementKind::Pubrel;
+            encode::acknowledgement(out, version, kind, packet_id, reason, None);
+        });
+        Ok(())
+    }
+
+    fn stage(&mut self, queue: QueueRef, packet_id: u16) -> Option<Stage> {
+        Some(self.session_mut(queue)?.inflight.get_mut(packet_id)?.stage)
+    }
+
+    /// A message has arrived: its identifier is free, and the next may go.
+    #[inline]
+    fn complete(&mut self, queue: QueueRef, packet_id: u16, now_ms: u64) {
+        let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
+        let Some(sent) = session.inflight.complete(packet_id) else { return };
+        if let (Sent { message: Some(message), .. }, true) = (&sent, session.is_lasting()) {
+            let change = Change::Consumed { key: &session.key, number: message.number };
+            self.store.write(&change);
+        }
+        self.note_window(queue);
+        self.pump(queue, now_ms);
+    }
+}
+
+/// 0x92 in MQTT 5 for an identifier nobody knows.
+fn found_reason(version: Version, found: bool) -> ReasonCode {
+    if found || version != Version::V5 {
+        ReasonCode::SUCCESS
+    } else {
+        ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+    }
+}

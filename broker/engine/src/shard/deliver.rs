@@ -1,0 +1,388 @@
+//! One message to one session: straight into the output of its connection if it can take it,
+//! else into its queue.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Shard;
+use super::route::Parcel;
+use crate::codec::encode;
+use crate::codec::packet::{PublishOut, Version};
+use crate::connection::{Alias, Connection, Frames, OutputPool, SHARED_FROM, publish_header};
+use crate::message::{Publication, SharedMessage, expiry_left_s};
+use crate::router::{GroupId, Overlap, QueueRef, Target};
+use crate::session::{Identifiers, Queued, Sent, Stage};
+use crate::shared::Shared;
+use crate::store::Ticket;
+
+/// Above this a session's messages wait in its queue, not in the output buffer.
+pub(super) const HIGH_WATER: usize = 256 * 1024;
+
+/// How one receiver gets a message.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// QoS: the lower of the message's and the subscription's.
+    pub qos: u8,
+    /// RETAIN flag.
+    pub retain: bool,
+    /// The shared group it came through.
+    pub group: GroupId,
+    /// Subscription Identifiers.
+    pub identifiers: Identifiers,
+}
+
+/// A frame about to be written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivery<'a> {
+    pub publication: &'a Publication<'a>,
+    pub message: Option<&'a SharedMessage>,
+    pub mount_len: usize,
+    pub dup: bool,
+    pub qos: u8,
+    pub retain: bool,
+    pub packet_id: u16,
+    pub identifiers: &'a [u32],
+}
+
+impl Shard {
+    /// Gives a message to a session of this shard.
+    #[inline]
+    pub(super) fn deliver(
+        &mut self,
+        target: &Target,
+        overlap: Option<&Overlap>,
+        parcel: &mut Parcel<'_>,
+        now_ms: u64,
+    ) {
+        let QueueRef { slot, generation, .. } = target.queue;
+        let Some(session) = self.sessions.get_mut(slot, generation) else { return };
+        let is_own = parcel.from == Some(target.queue);
+        let Some(terms) = terms(target, overlap, parcel.publication, is_own) else { return };
+        if session.host.is_some() {
+            self.deliver_to_host(target.queue, parcel.publication, terms.retain, now_ms);
+            return;
+        }
+        let Some(reference) = session.connection else {
+            if terms.qos > 0 && session.is_lasting() {
+                let message = parcel.message(&self.shared);
+                self.enqueue(target.queue, queued(message, terms));
+            }
+            return;
+        };
+        let connections = &mut self.connections;
+        let Some(connection) = connections.get_mut(reference.slot, reference.generation) else {
+            return;
+        };
+        if terms.qos == 0 {
+            if connection.output.len() > self.shared.limits.output_bytes as usize {
+                self.counters.dropped_output_full += 1;
+                self.count_dropped(target.queue);
+                return;
+            }
+        } else if !session.queue.is_empty()
+            || session.inflight.is_resending()
+            || !session.inflight.has_credit()
+            || connection.output.len() > HIGH_WATER
+        {
+            let message = parcel.message(&self.shared);
+            self.enqueue(target.queue, queued(message, terms));
+            return;
+        }
+        // QoS 2 waits for commits; it takes the way of answers that do.
+        let is_stored = session.is_lasting() && self.store.keeps();
+        let waits = parcel.ticket > self.committed || connection.waiting.is_some();
+        if terms.qos == 2 && (is_stored || waits) {
+            let message = parcel.message(&self.shared);
+            self.send_when_committed(target.queue, queued(message, terms), parcel.ticket, now_ms);
+            return;
+        }
+        let mut packet_id = 0;
+        if terms.qos > 0 {
+            let keeps = session.is_lasting() || terms.group != crate::router::NO_GROUP;
+            let message = keeps.then(|| parcel.message(&self.shared));
+            packet_id = session.inflight.push(sent(&terms, message));
+        }
+        let delivery = Delivery {
+            publication: parcel.publication,
+            message: parcel.existing(),
+            mount_len: super::publish::mount_len(session, parcel.publication.topic),
+            dup: false,
+            qos: terms.qos,
+            retain: terms.retain,
+            packet_id,
+            identifiers: terms.identifiers.as_slice(),
+        };
+        let shareable = parcel.is_shared.then_some(&mut self.frames);
+        let written = write(connection, &mut self.pool, shareable, &delivery, now_ms);
+        if terms.qos > 0 {
+            self.note_window(target.queue);
+        }
+        self.after_write(target.queue, packet_id, written);
+        self.mark_dirty(reference);
+    }
+
+    /// Books what a write did: a message that is too large counts as delivered [MQTT-3.1.2-25].
+    #[inline]
+    pub(super) fn after_write(&mut self, queue: QueueRef, packet_id: u16, written: bool) {
+        if written {
+            self.counters.messages_sent += 1;
+            return;
+        }
+        self.counters.dropped_too_large += 1;
+        self.count_dropped(queue);
+        if let (Some(session), true) = (self.session_mut(queue), packet_id != 0) {
+            session.inflight.complete(packet_id);
+        }
+    }
+
+    /// Puts a message into a session's queue, within the limits: at its own the oldest goes, at
+    /// that of all queues the new one.
+    pub(super) fn enqueue(&mut self, queue: QueueRef, queued: Queued) {
+        let limits = &self.shared.limits;
+        let QueueRef { slot, generation, .. } = queue;
+        let Some(session) = self.sessions.get_mut(slot, generation) else { return };
+        let size = queued.message.size();
+        let mut dropped = 0;
+        while !session.queue.is_empty()
+            && (session.queue.len() >= limits.session_queue_messages as usize
+                || session.queue.bytes() + size > limits.session_queue_bytes)
+        {
+            if let Some(oldest) = session.queue.pop() {
+                count_out(&self.shared, &oldest.message);
+                dropped += 1;
+            }
+        }
+        self.counters.dropped_queue_full += dropped;
+        let messages = self.shared.queued_messages.load(Ordering::Relaxed);
+        let bytes = self.shared.queued_bytes.load(Ordering::Relaxed);
+        if messages >= limits.queued_messages || bytes + size > limits.queued_bytes {
+            self.counters.dropped_total_full += 1;
+            dropped += 1;
+        } else {
+            self.shared.queued_messages.fetch_add(1, Ordering::Relaxed);
+            self.shared.queued_bytes.fetch_add(size, Ordering::Relaxed);
+            session.queue.push(queued);
+        }
+        for _ in 0..dropped {
+            self.count_dropped(queue);
+        }
+        self.note_window(queue);
+    }
+
+    /// Takes the oldest message of a session's queue.
+    pub(super) fn dequeue(&mut self, queue: QueueRef) -> Option<Queued> {
+        let queued = self.session_mut(queue)?.queue.pop()?;
+        count_out(&self.shared, &queued.message);
+        Some(queued)
+    }
+
+    /// Sends a QoS 2 message once `ticket` is committed, under an identifier taken now.
+    fn send_when_committed(&mut self, queue: QueueRef, held: Queued, ticket: Ticket, now_ms: u64) {
+        let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
+        let Some(reference) = session.connection else { return };
+        let Queued { message, qos, retain, group, identifiers } = held;
+        let terms = Terms { qos, retain, group, identifiers };
+        let packet_id = session.inflight.push(sent(&terms, Some(Arc::clone(&message))));
+        let mut ticket = ticket;
+        if session.is_lasting() {
+            let (key, number) = (&session.key, message.number);
+            let change = crate::store::Change::Sent { key, packet_id, number };
+            ticket = ticket.max(self.store.write(&change));
+        }
+        let mount_len = super::publish::mount_len(session, message.topic());
+        let version = session.version;
+        let publication = message.publication();
+        let topic = publication.topic.get(mount_len..).unwrap_or_default();
+        let packet = PublishOut {
+            qos,
+            retain,
+            topic,
+            packet_id,
+            message_expiry_s: expiry_left_s(publication.expires_at_ms, now_ms),
+            subscription_identifiers: terms.identifiers.as_slice(),
+            properties: publication.properties,
+            payload: publication.payload,
+            ..PublishOut::default()
+        };
+        self.counters.messages_sent += 1;
+        self.send_committed(reference, ticket, |out| {
+            encode::publish(out, version, &packet);
+        });
+    }
+}
+
+/// Takes a message out of the totals of all queues.
+pub(super) fn count_out(shared: &Shared, message: &SharedMessage) {
+    shared.queued_messages.fetch_sub(1, Ordering::Relaxed);
+    shared.queued_bytes.fetch_sub(message.size(), Ordering::Relaxed);
+}
+
+/// A message in the shape of a queue.
+pub(super) fn queued(message: SharedMessage, terms: Terms) -> Queued {
+    let Terms { qos, retain, group, identifiers } = terms;
+    Queued { message, qos, retain, group, identifiers }
+}
+
+/// A message in the shape of the window.
+pub(super) fn sent(terms: &Terms, message: Option<SharedMessage>) -> Sent {
+    Sent {
+        message,
+        identifiers: terms.identifiers.clone(),
+        group: terms.group,
+        stage: if terms.qos == 2 { Stage::Pubrec } else { Stage::Puback },
+        retain: terms.retain,
+    }
+}
+
+/// What the subscriptions of a session say about a message; `None` if it is not to get it.
+#[inline]
+fn terms(
+    target: &Target,
+    overlap: Option<&Overlap>,
+    publication: &Publication<'_>,
+    is_own: bool,
+) -> Option<Terms> {
+    let Some(overlap) = overlap else {
+        if is_own && target.options.no_local() {
+            return None; // [MQTT-3.8.3-3]
+        }
+        return Some(Terms {
+            qos: target.options.qos().min(publication.qos),
+            retain: publication.retain && target.options.retain_as_published(),
+            group: target.group,
+            identifiers: Identifiers::from_one(target.identifier),
+        });
+    };
+    let mut qos = None;
+    let mut keeps_retain = false;
+    let mut identifiers = Vec::new();
+    for (options, identifier) in overlap {
+        if is_own && options.no_local() {
+            continue; // [MQTT-3.8.3-3]
+        }
+        qos = qos.max(Some(options.qos())); // [MQTT-3.3.4-2]
+        keeps_retain |= options.retain_as_published();
+        if *identifier != 0 {
+            identifiers.push(*identifier); // [MQTT-3.3.4-4]
+        }
+    }
+    Some(Terms {
+        qos: qos?.min(publication.qos),
+        retain: publication.retain && keeps_retain,
+        group: target.group,
+        identifiers: match identifiers.as_slice() {
+            [] => Identifiers::None,
+            [identifier] => Identifiers::One(*identifier),
+            _ => Identifiers::Many(identifiers.into()),
+        },
+    })
+}
+
+/// Writes a PUBLISH into a connection's output; whether it fits the client's Maximum Packet Size.
+#[inline]
+pub(super) fn write(
+    connection: &mut Connection,
+    pool: &mut OutputPool,
+    frames: Option<&mut Frames>,
+    delivery: &Delivery<'_>,
+    now_ms: u64,
+) -> bool {
+    let publication = delivery.publication;
+    let version = connection.version;
+    let message_expiry_s = match version {
+        Version::V5 => expiry_left_s(publication.expires_at_ms, now_ms),
+        _ => None,
+    };
+    pool.lend(&mut connection.output);
+    let is_plain = delivery.identifiers.is_empty()
+        && connection.aliases_out.is_none()
+        && connection.maximum_packet_size == u32::MAX;
+    if let (Some(frames), true) = (frames, is_plain) {
+        let has_id = delivery.qos > 0;
+        let (frame, packet_id_at) =
+            frames.get(version, has_id, delivery.mount_len, publication, message_expiry_s);
+        let out = connection.output.bytes_mut();
+        let start = out.len();
+        out.extend_from_slice(frame);
+        patch(out, start, packet_id_at, delivery);
+        finish_payload(connection, delivery);
+        return true;
+    }
+    write_own(connection, delivery, message_expiry_s)
+}
+
+/// Sets the first byte and the Packet Identifier of a copied frame.
+#[inline]
+fn patch(out: &mut [u8], start: usize, packet_id_at: usize, delivery: &Delivery<'_>) {
+    if let Some(first) = out.get_mut(start) {
+        *first = publish_header(delivery.dup, delivery.qos, delivery.retain);
+    }
+    if delivery.qos > 0 {
+        let at = start + packet_id_at;
+        if let Some(place) = out.get_mut(at..at + 2) {
+            place.copy_from_slice(&delivery.packet_id.to_be_bytes());
+        }
+    }
+}
+
+/// Encodes for this receiver alone.
+fn write_own(
+    connection: &mut Connection,
+    delivery: &Delivery<'_>,
+    message_expiry_s: Option<u32>,
+) -> bool {
+    let publication = delivery.publication;
+    let version = connection.version;
+    let mut packet = PublishOut {
+        dup: delivery.dup,
+        qos: delivery.qos,
+        retain: delivery.retain,
+        topic: publication.topic.get(delivery.mount_len..).unwrap_or_default(),
+        packet_id: delivery.packet_id,
+        message_expiry_s,
+        topic_alias: None,
+        subscription_identifiers: delivery.identifiers,
+        properties: publication.properties,
+        payload: publication.payload,
+    };
+    if connection.maximum_packet_size != u32::MAX
+        && encode::publish_size(version, &packet) > connection.maximum_packet_size as usize
+    {
+        return false; // [MQTT-3.1.2-24]
+    }
+    if let Some(aliases) = &mut connection.aliases_out {
+        // A new alias makes the packet three bytes longer; it must still pass.
+        let longest = PublishOut { topic_alias: Some(1), ..packet };
+        if encode::publish_size(version, &longest) <= connection.maximum_packet_size as usize {
+            match aliases.alias(packet.topic) {
+                Alias::None => {}
+                Alias::New(alias) => packet.topic_alias = Some(alias),
+                Alias::Known(alias) => {
+                    packet.topic_alias = Some(alias);
+                    packet.topic = &[];
+                }
+            }
+        }
+    }
+    let out = connection.output.bytes_mut();
+    if publication.payload.len() >= SHARED_FROM {
+        encode::publish_head(out, version, &packet);
+        finish_payload(connection, delivery);
+    } else {
+        encode::publish(out, version, &packet);
+    }
+    true
+}
+
+/// Appends a payload that the frame left out: shared where the message is, else copied.
+#[inline]
+fn finish_payload(connection: &mut Connection, delivery: &Delivery<'_>) {
+    let payload = delivery.publication.payload;
+    if payload.len() < SHARED_FROM {
+        return;
+    }
+    match delivery.message {
+        Some(message) => connection.output.push_payload(Arc::clone(message)),
+        None => connection.output.bytes_mut().extend_from_slice(payload),
+    }
+}

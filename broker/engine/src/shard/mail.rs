@@ -1,0 +1,142 @@
+//! Messages between shards: one block of bytes a hand-over, so that a message costs no
+//! allocation on its way.
+
+use std::sync::Arc;
+
+use crate::message::{Publication, SharedMessage};
+use crate::router::{Matched, QueueRef, Target};
+
+/// Publications on their way from one shard to another, in order.
+#[derive(Debug, Default)]
+pub struct Mail {
+    items: Vec<Item>,
+    /// Topics, properties and payloads of the items that hold no shared message.
+    arena: Vec<u8>,
+    /// Bytes of shared messages.
+    shared_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Item {
+    pub route: MailRoute,
+    pub from: Option<QueueRef>,
+    message: Option<SharedMessage>,
+    start: usize,
+    topic_len: u32,
+    properties_len: u32,
+    payload_len: u32,
+    expires_at_ms: u64,
+    qos: u8,
+    retain: bool,
+}
+
+/// Whom an item is for.
+#[derive(Debug)]
+pub(super) enum MailRoute {
+    /// One queue.
+    One(Target),
+    /// All targets of a match that live on the receiving shard.
+    Set(Arc<Matched>),
+}
+
+impl Mail {
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How much memory its messages take: what a mailbox's limit counts.
+    pub fn bytes(&self) -> usize {
+        self.arena.len() + self.shared_bytes + self.items.len() * size_of::<Item>()
+    }
+
+    /// Moves everything out of `other` behind what is here.
+    pub fn append(&mut self, other: &mut Self) {
+        if self.items.is_empty() {
+            std::mem::swap(self, other);
+            return;
+        }
+        let offset = self.arena.len();
+        self.arena.append(&mut other.arena);
+        self.shared_bytes += std::mem::take(&mut other.shared_bytes);
+        self.items.extend(other.items.drain(..).map(|mut item| {
+            item.start += offset;
+            item
+        }));
+    }
+
+    /// Adds a publication; `message` if it exists already.
+    pub(super) fn push(
+        &mut self,
+        route: MailRoute,
+        publication: &Publication<'_>,
+        message: Option<&SharedMessage>,
+        from: Option<QueueRef>,
+    ) {
+        let start = self.arena.len();
+        if let Some(message) = message {
+            self.shared_bytes += publication.payload.len();
+            debug_assert_eq!(message.topic(), publication.topic);
+        } else {
+            self.arena.extend_from_slice(publication.topic);
+            self.arena.extend_from_slice(publication.properties);
+            self.arena.extend_from_slice(publication.payload);
+        }
+        self.items.push(Item {
+            route,
+            from,
+            message: message.map(Arc::clone),
+            start,
+            topic_len: length(publication.topic),
+            properties_len: length(publication.properties),
+            payload_len: length(publication.payload),
+            expires_at_ms: publication.expires_at_ms,
+            qos: publication.qos,
+            retain: publication.retain,
+        });
+    }
+
+    /// Takes the items out; `publication` reads them, `clear` ends it.
+    pub(super) fn take_items(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.items)
+    }
+
+    /// Gives the buffers back, empty.
+    pub(super) fn reset(&mut self, mut items: Vec<Item>) {
+        items.clear();
+        self.items = items;
+        self.arena.clear();
+        self.shared_bytes = 0;
+    }
+
+    /// The publication of an item.
+    pub(super) fn publication<'a>(&'a self, item: &'a Item) -> Publication<'a> {
+        if let Some(message) = &item.message {
+            let (qos, retain) = (item.qos, item.retain);
+            return Publication { qos, retain, ..message.publication() };
+        }
+        let rest = self.arena.get(item.start..).unwrap_or_default();
+        let (topic, rest) = rest.split_at_checked(item.topic_len as usize).unwrap_or_default();
+        let (properties, rest) =
+            rest.split_at_checked(item.properties_len as usize).unwrap_or_default();
+        Publication {
+            topic,
+            properties,
+            payload: rest.get(..item.payload_len as usize).unwrap_or_default(),
+            qos: item.qos,
+            retain: item.retain,
+            expires_at_ms: item.expires_at_ms,
+        }
+    }
+}
+
+impl Item {
+    /// The shared message, if the item came with one.
+    pub(super) fn message(&self) -> Option<SharedMessage> {
+        self.message.as_ref().map(Arc::clone)
+    }
+}
+
+fn length(part: &[u8]) -> u32 {
+    u32::try_from(part.len()).unwrap_or(u32::MAX)
+}

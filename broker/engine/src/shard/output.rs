@@ -1,0 +1,114 @@
+//! What goes out: output buffers, the list of connections that want attention, and answers that
+//! wait for a commit.
+
+use super::Shard;
+use crate::connection::{Output, Phase};
+use crate::host::ConnectionRef;
+use crate::store::Ticket;
+
+/// Below this the session's queue is pumped again. 128 KiB: half of a socket's usual buffer.
+const LOW_WATER: usize = 128 * 1024;
+
+impl Shard {
+    /// Connections that have something to write, were unparked or are to be closed; each once.
+    pub fn next_dirty(&mut self) -> Option<ConnectionRef> {
+        loop {
+            let reference = self.dirty.pop_front()?;
+            if let Some(connection) = self.connection_mut(reference) {
+                connection.is_dirty = false;
+                return Some(reference);
+            }
+        }
+    }
+
+    /// What is to be written to a connection, if there is anything.
+    pub fn output(&mut self, connection: ConnectionRef) -> Option<&mut Output> {
+        let output = &mut self.connection_mut(connection)?.output;
+        if output.is_empty() { None } else { Some(output) }
+    }
+
+    /// Bytes were written and `Output::advance` was told: an empty buffer goes back to the pool,
+    /// and what waits in the session follows.
+    pub fn written(&mut self, reference: ConnectionRef, now_ms: u64) {
+        let Some(connection) = self.connections.get_mut(reference.slot, reference.generation)
+        else {
+            return;
+        };
+        let left = connection.output.len();
+        if left == 0 {
+            self.pool.reclaim(&mut connection.output);
+        }
+        if left < LOW_WATER && connection.phase == Phase::Open {
+            if let Some(queue) = connection.session {
+                self.pump(queue, now_ms);
+            }
+        }
+    }
+
+    /// Puts a connection on the list of those that want attention.
+    pub(super) fn mark_dirty(&mut self, reference: ConnectionRef) {
+        if let Some(connection) = self.connections.get_mut(reference.slot, reference.generation) {
+            if !connection.is_dirty {
+                connection.is_dirty = true;
+                self.dirty.push_back(reference);
+            }
+        }
+    }
+
+    /// Appends a packet to a connection's output now.
+    pub(super) fn send(&mut self, reference: ConnectionRef, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(connection) = self.connections.get_mut(reference.slot, reference.generation)
+        else {
+            return;
+        };
+        self.pool.lend(&mut connection.output);
+        write(connection.output.bytes_mut());
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.dirty.push_back(reference);
+        }
+    }
+
+    /// Appends a packet that promises something: it waits for `ticket`, and behind those that
+    /// wait already, so that answers keep their order [MQTT-4.6.0-2].
+    pub(super) fn send_committed(
+        &mut self,
+        reference: ConnectionRef,
+        ticket: Ticket,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let committed = self.committed;
+        let Some(connection) = self.connection_mut(reference) else { return };
+        if ticket <= committed && connection.waiting.is_none() {
+            self.send(reference, write);
+            return;
+        }
+        let mut packet = Vec::new();
+        write(&mut packet);
+        let is_first = connection.waiting.is_none();
+        connection.waiting.get_or_insert_with(Box::default).push_back((ticket, packet));
+        if is_first {
+            self.uncommitted.push(reference);
+        }
+    }
+
+    /// Sends the answers of a connection whose tickets are committed.
+    pub(super) fn release_waiting(&mut self, reference: ConnectionRef) {
+        let committed = self.committed;
+        let Some(connection) = self.connections.get_mut(reference.slot, reference.generation)
+        else {
+            return;
+        };
+        let Some(mut waiting) = connection.waiting.take() else { return };
+        self.pool.lend(&mut connection.output);
+        while waiting.front().is_some_and(|(ticket, _)| *ticket <= committed) {
+            let Some((_, packet)) = waiting.pop_front() else { break };
+            connection.output.bytes_mut().extend_from_slice(&packet);
+        }
+        if !waiting.is_empty() {
+            connection.waiting = Some(waiting);
+            self.uncommitted.push(reference);
+        }
+        self.mark_dirty(reference);
+    }
+}

@@ -1,0 +1,222 @@
+//! What waits in a session, sent as far as credit and output allow: first what an earlier
+//! connection left unacknowledged, then the queue, then retained messages for new subscriptions.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::deliver::{Delivery, HIGH_WATER, Terms, sent, write};
+use super::publish::mount_len;
+use crate::codec::encode;
+use crate::codec::packet::AcknowledgementKind;
+use crate::host::ConnectionRef;
+use crate::message::SharedMessage;
+use crate::reason::ReasonCode;
+use crate::router::{MemberState, NO_GROUP, QueueRef};
+use crate::session::{Identifiers, Queued, Replay, Sent, Stage};
+
+/// Retained messages read from the store at once: the lock is held briefly.
+const REPLAY_BATCH: usize = 64;
+
+impl Shard {
+    /// A session got its connection: what is under way is sent again [MQTT-4.4.0-1].
+    pub(super) fn restart_session(&mut self, queue: QueueRef, now_ms: u64) {
+        self.note_window(queue);
+        self.pump(queue, now_ms);
+    }
+
+    /// Sends what waits in a session, as far as it may.
+    pub(super) fn pump(&mut self, queue: QueueRef, now_ms: u64) {
+        let Some(session) = self.session(queue) else { return };
+        let idle = session.queue.is_empty()
+            && session.replays.is_none()
+            && !session.inflight.is_resending();
+        let Some(reference) = session.connection else { return };
+        if idle {
+            return;
+        }
+        while self.has_room(reference) {
+            if !self.resend(queue, reference, now_ms)
+                && !self.send_queued(queue, reference, now_ms)
+                && !self.send_retained(queue, reference, now_ms)
+            {
+                break;
+            }
+        }
+        self.note_window(queue);
+    }
+
+    fn has_room(&self, reference: ConnectionRef) -> bool {
+        self.connection(reference).is_some_and(|connection| connection.output.len() <= HIGH_WATER)
+    }
+
+    /// Sends one message of an earlier connection again; whether there was one.
+    fn resend(&mut self, queue: QueueRef, reference: ConnectionRef, now_ms: u64) -> bool {
+        let Some(session) = self.session_mut(queue) else { return false };
+        let version = session.version;
+        let Some((packet_id, sent)) = session.inflight.resend_next() else { return false };
+        let Sent { message, identifiers, stage, retain, .. } = sent;
+        let mount_len = message.as_ref().map_or(0, |message| mount_len(session, message.topic()));
+        match (stage, message) {
+            (Stage::Pubcomp, _) => self.send(reference, |out| {
+                let kind = AcknowledgementKind::Pubrel;
+                encode::acknowledgement(out, version, kind, packet_id, ReasonCode::SUCCESS, None);
+            }),
+            (_, Some(message)) => {
+                let delivery = Delivery {
+                    publication: &message.publication(),
+                    message: Some(&message),
+                    mount_len,
+                    dup: true, // [MQTT-3.3.1-1]
+                    qos: if stage == Stage::Pubrec { 2 } else { 1 },
+                    retain,
+                    packet_id,
+                    identifiers: identifiers.as_slice(),
+                };
+                self.write_to(reference, queue, &delivery, now_ms);
+            }
+            (_, None) => {
+                // The session did not last when it was sent, so nothing is left to send.
+                session_complete(self, queue, packet_id);
+            }
+        }
+        true
+    }
+
+    /// Sends the oldest message of the queue; whether it may go on.
+    fn send_queued(&mut self, queue: QueueRef, reference: ConnectionRef, now_ms: u64) -> bool {
+        let Some(session) = self.session_mut(queue) else { return false };
+        if session.inflight.is_resending() || !session.inflight.has_credit() {
+            return false;
+        }
+        let Some(queued) = self.dequeue(queue) else { return false };
+        if queued.message.is_expired(now_ms) {
+            self.counters.dropped_expired += 1; // [MQTT-3.3.2-5]
+            self.count_dropped(queue);
+            return true;
+        }
+        let Queued { message, qos, retain, group, identifiers } = queued;
+        let terms = Terms { qos, retain, group, identifiers };
+        self.send_message(queue, reference, &message, &terms, now_ms);
+        true
+    }
+
+    /// Sends a message that was stored, under an identifier if it needs one.
+    fn send_message(
+        &mut self,
+        queue: QueueRef,
+        reference: ConnectionRef,
+        message: &SharedMessage,
+        terms: &Terms,
+        now_ms: u64,
+    ) {
+        let Some(session) = self.session_mut(queue) else { return };
+        let mount_len = mount_len(session, message.topic());
+        let mut packet_id = 0;
+        if terms.qos > 0 {
+            let keeps = session.is_lasting() || terms.group != NO_GROUP;
+            let kept = keeps.then(|| Arc::clone(message));
+            packet_id = session.inflight.push(sent(terms, kept));
+        }
+        let delivery = Delivery {
+            publication: &message.publication(),
+            message: Some(message),
+            mount_len,
+            dup: false,
+            qos: terms.qos,
+            retain: terms.retain,
+            packet_id,
+            identifiers: terms.identifiers.as_slice(),
+        };
+        self.write_to(reference, queue, &delivery, now_ms);
+    }
+
+    fn write_to(
+        &mut self,
+        reference: ConnectionRef,
+        queue: QueueRef,
+        delivery: &Delivery<'_>,
+        now_ms: u64,
+    ) {
+        let connections = &mut self.connections;
+        let Some(connection) = connections.get_mut(reference.slot, reference.generation) else {
+            return;
+        };
+        let written = write(connection, &mut self.pool, None, delivery, now_ms);
+        self.after_write(queue, delivery.packet_id, written);
+        self.mark_dirty(reference);
+    }
+
+    /// Sends a retained message to a new subscription; whether it may go on.
+    fn send_retained(&mut self, queue: QueueRef, reference: ConnectionRef, now_ms: u64) -> bool {
+        let QueueRef { slot, generation, .. } = queue;
+        let Some(session) = self.sessions.get_mut(slot, generation) else { return false };
+        let has_credit = session.inflight.has_credit() && !session.inflight.is_resending();
+        let Some(replays) = &mut session.replays else { return false };
+        let Some(replay) = replays.front_mut() else {
+            session.replays = None;
+            return false;
+        };
+        let Some(message) = replay.ready.front() else {
+            if replay.is_read {
+                replays.pop_front();
+            } else {
+                self.read_retained(queue);
+            }
+            return true;
+        };
+        let qos = replay.options.qos().min(message.qos);
+        if qos > 0 && !has_credit {
+            return false;
+        }
+        let identifiers = Identifiers::from_one(replay.identifier);
+        let Some(message) = replay.ready.pop_front() else { return false };
+        if !message.is_expired(now_ms) {
+            // A retained message sent because of a subscription has RETAIN set [MQTT-3.3.1-8].
+            let terms = Terms { qos, retain: true, group: NO_GROUP, identifiers };
+            self.send_message(queue, reference, &message, &terms, now_ms);
+        }
+        true
+    }
+
+    /// Reads the next retained messages of the first replay.
+    fn read_retained(&mut self, queue: QueueRef) {
+        let shared = Arc::clone(&self.shared);
+        let Some(session) = self.session_mut(queue) else { return };
+        let Some(replay) = session.replays.as_mut().and_then(|replays| replays.front_mut()) else {
+            return;
+        };
+        let mut found = Vec::new();
+        let from = replay.from.take();
+        replay.from =
+            shared.retained_store().collect(&replay.filter, from, REPLAY_BATCH, &mut found);
+        replay.is_read = replay.from.is_none();
+        replay.ready.extend(found);
+    }
+
+    /// Begins to send retained messages to a new subscription.
+    pub(super) fn begin_replay(&mut self, queue: QueueRef, replay: Replay) {
+        if let Some(session) = self.session_mut(queue) {
+            session.replays.get_or_insert_with(Box::default).push_back(replay);
+        }
+    }
+
+    /// Tells shared groups whether this session can take a message.
+    #[inline]
+    pub(super) fn note_window(&mut self, queue: QueueRef) {
+        let Some(session) = self.session(queue) else { return };
+        let Some(state) = &session.group_state else { return };
+        state.set(if session.connection.is_none() {
+            MemberState::Away
+        } else if session.queue.is_empty() && session.inflight.has_credit() {
+            MemberState::Ready
+        } else {
+            MemberState::Busy
+        });
+    }
+}
+
+fn session_complete(shard: &mut Shard, queue: QueueRef, packet_id: u16) {
+    if let Some(session) = shard.session_mut(queue) {
+        session.inflight.complete(packet_id);
+    }
+}

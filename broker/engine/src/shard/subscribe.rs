@@ -1,0 +1,196 @@
+//! SUBSCRIBE: each filter checked and granted, the tree changed, SUBACK, then retained messages
+//! (MQTT 5 §3.8).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::input::Next;
+use super::{Flow, Shard};
+use crate::codec::encode;
+use crate::codec::packet::{Subscribe, SubscriptionRequest};
+use crate::host::{ConnectionRef, EventKind};
+use crate::reason::ReasonCode;
+use crate::router::{Member, QueueRef, SharedState, Subscriber, SubscriptionOptions, Target};
+use crate::session::{Replay, Subscription};
+use crate::store::{Change, Ticket};
+use crate::topic::{Filter, parse_filter};
+use crate::violation::Violation;
+
+/// Filters that name what this broker keeps for its queues.
+fn is_reserved(filter: &str) -> bool {
+    ["$queue", "$delayed", "$replay"].iter().any(|name| {
+        filter.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// A filter with its mount point: `$SYS` is the same for all listeners.
+pub(super) fn mounted(mount_point: &str, filter: &str) -> String {
+    if mount_point.is_empty() || filter == "$SYS" || filter.starts_with("$SYS/") {
+        filter.to_owned()
+    } else {
+        format!("{mount_point}{filter}")
+    }
+}
+
+impl Shard {
+    /// A client subscribes.
+    pub(super) fn on_subscribe(
+        &mut self,
+        reference: ConnectionRef,
+        subscribe: &Subscribe,
+        now_ms: u64,
+    ) -> Result<Next, Violation> {
+        let Some(connection) = self.connection(reference) else {
+            return Ok(Next::Stop(Flow::Close));
+        };
+        let version = connection.version;
+        let Some(queue) = connection.session else { return Ok(Next::Stop(Flow::Close)) };
+        let identifier = subscribe.subscription_identifier.unwrap_or(0);
+        let mut reasons = Vec::with_capacity(subscribe.requests.len());
+        let mut problem = None;
+        let mut replays = Vec::new();
+        let mut ticket = Ticket::default();
+        for request in &subscribe.requests {
+            match self.subscribe_one(reference, queue, request, identifier) {
+                Ok((reason, replay, committed_by)) => {
+                    reasons.push(reason);
+                    replays.extend(replay);
+                    ticket = ticket.max(committed_by);
+                    self.tell(reference, EventKind::Subscribed, reason, &request.filter, now_ms);
+                }
+                Err((reason, text)) => {
+                    reasons.push(reason);
+                    problem = Some(text);
+                }
+            }
+        }
+        let text = problem.filter(|_| self.wants_reason(reference));
+        self.send_committed(reference, ticket, |out| {
+            encode::suback(out, version, subscribe.packet_id, &reasons, text);
+        });
+        for replay in replays {
+            self.begin_replay(queue, replay);
+        }
+        self.pump(queue, now_ms);
+        Ok(Next::Packet)
+    }
+
+    /// Makes one subscription: (Reason Code, retained messages to send, what SUBACK waits for).
+    fn subscribe_one(
+        &mut self,
+        reference: ConnectionRef,
+        queue: QueueRef,
+        request: &SubscriptionRequest,
+        identifier: u32,
+    ) -> Result<(ReasonCode, Option<Replay>, Ticket), (ReasonCode, &'static str)> {
+        let parsed = parse_filter(&request.filter)
+            .map_err(|violation| (ReasonCode::TOPIC_FILTER_INVALID, violation.detail))?;
+        if is_reserved(parsed.filter) {
+            return Err((ReasonCode::TOPIC_FILTER_INVALID, "this name is kept for queues"));
+        }
+        let Some(connection) = self.connection(reference) else {
+            return Err((ReasonCode::UNSPECIFIED, "the connection is gone"));
+        };
+        let profile = Arc::clone(&connection.profile);
+        let qos = request.qos.min(profile.maximum_qos); // [MQTT-3.8.4-8]
+        let options = SubscriptionOptions::new(qos, request.no_local, request.retain_as_published);
+        let held =
+            self.session(queue).and_then(|session| session.subscriptions.get(&request.filter));
+        if held.is_none() {
+            self.check_subscription_limits(queue)?;
+        }
+        let filter = mounted(&profile.mount_point, parsed.filter);
+        self.attach(queue, &parsed, &filter, Subscription { options, identifier });
+        let mut ticket = Ticket::default();
+        let subscription = Subscription { options, identifier };
+        if let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) {
+            session.subscriptions.insert(&request.filter, subscription);
+            if session.is_lasting() {
+                let key = &session.key;
+                let filter = &request.filter;
+                let change = Change::Subscribed { key, filter, options, identifier };
+                ticket = self.store.write(&change);
+            }
+        }
+        // Shared subscriptions get no retained messages (MQTT 5 §4.8.2).
+        let wants_retained = match request.retain_handling {
+            0 => true,
+            1 => held.is_none(),
+            _ => false,
+        };
+        let replay = (wants_retained && parsed.share.is_none()).then(|| Replay {
+            filter: filter.into(),
+            options,
+            identifier,
+            from: None,
+            is_read: false,
+            ready: VecDeque::new(),
+        });
+        Ok((ReasonCode(qos), replay, ticket))
+    }
+
+    fn check_subscription_limits(&self, queue: QueueRef) -> Result<(), (ReasonCode, &'static str)> {
+        let limits = &self.shared.limits;
+        let own = self.session(queue).map_or(0, |session| session.subscriptions.len());
+        if own >= limits.subscriptions_per_session as usize {
+            return Err((ReasonCode::QUOTA_EXCEEDED, "the session's limit of subscriptions"));
+        }
+        if self.shared.tree().len() >= limits.subscriptions as usize {
+            return Err((ReasonCode::QUOTA_EXCEEDED, "the broker's limit of subscriptions"));
+        }
+        Ok(())
+    }
+
+    /// Enters a subscription in the tree; every shard sees it from here on.
+    pub(super) fn attach(
+        &mut self,
+        queue: QueueRef,
+        parsed: &Filter<'_>,
+        filter: &str,
+        subscription: Subscription,
+    ) {
+        let Subscription { options, identifier } = subscription;
+        let shared = Arc::clone(&self.shared);
+        let is_new = if let Some(name) = parsed.share {
+            let state = self.group_state(queue);
+            let target = Target::single(queue, options, identifier);
+            let mut tree = shared.tree_mut();
+            let is_new = tree.join(name, filter, Member { target, state });
+            shared.epochs.touch(filter);
+            is_new
+        } else {
+            let mut tree = shared.tree_mut();
+            let is_new = tree.subscribe(filter, Subscriber { queue, options, identifier });
+            shared.epochs.touch(filter);
+            is_new
+        };
+        self.counters.subscriptions += u64::from(is_new);
+    }
+
+    /// Takes a subscription out of the tree.
+    pub(super) fn detach_filter(&mut self, queue: QueueRef, parsed: &Filter<'_>, filter: &str) {
+        let shared = Arc::clone(&self.shared);
+        let mut tree = shared.tree_mut();
+        let was_there = match parsed.share {
+            Some(name) => tree.leave(name, filter, queue),
+            None => tree.unsubscribe(filter, queue),
+        };
+        shared.epochs.touch(filter);
+        drop(tree);
+        self.counters.subscriptions -= u64::from(was_there);
+    }
+
+    /// The state that shared groups read, made with the first of them.
+    fn group_state(&mut self, queue: QueueRef) -> Arc<SharedState> {
+        let Some(session) = self.session_mut(queue) else { return Arc::default() };
+        let state = Arc::clone(session.group_state.get_or_insert_with(Arc::default));
+        self.note_window(queue);
+        state
+    }
+
+    /// Whether Reason Strings may be sent on packets other than CONNACK and DISCONNECT
+    /// [MQTT-3.1.2-29].
+    pub(super) fn wants_reason(&self, reference: ConnectionRef) -> bool {
+        self.connection(reference).is_some_and(|connection| connection.problem_information)
+    }
+}

@@ -1,0 +1,61 @@
+//! UNSUBSCRIBE and UNSUBACK (MQTT 5 §3.10).
+
+use super::Shard;
+use super::subscribe::mounted;
+use crate::codec::encode;
+use crate::codec::packet::Unsubscribe;
+use crate::host::{ConnectionRef, EventKind};
+use crate::reason::ReasonCode;
+use crate::router::QueueRef;
+use crate::store::{Change, Ticket};
+use crate::topic::parse_filter;
+
+impl Shard {
+    /// A client unsubscribes.
+    pub(super) fn on_unsubscribe(&mut self, reference: ConnectionRef, unsubscribe: &Unsubscribe) {
+        let Some(connection) = self.connection(reference) else { return };
+        let version = connection.version;
+        let now_ms = connection.heard_at_ms;
+        let Some(queue) = connection.session else { return };
+        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        let mut ticket = Ticket::default();
+        for filter in &unsubscribe.filters {
+            let (reason, committed_by) = self.unsubscribe_one(queue, filter);
+            reasons.push(reason);
+            ticket = ticket.max(committed_by);
+            if reason == ReasonCode::SUCCESS {
+                self.tell(reference, EventKind::Unsubscribed, reason, filter, now_ms);
+            }
+        }
+        // [MQTT-3.10.4-4] [MQTT-3.11.3-1]
+        self.send_committed(reference, ticket, |out| {
+            encode::unsuback(out, version, unsubscribe.packet_id, &reasons, None);
+        });
+    }
+
+    fn unsubscribe_one(&mut self, queue: QueueRef, filter: &str) -> (ReasonCode, Ticket) {
+        let Ok(parsed) = parse_filter(filter) else {
+            return (ReasonCode::TOPIC_FILTER_INVALID, Ticket::default());
+        };
+        let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else {
+            return (ReasonCode::UNSPECIFIED, Ticket::default());
+        };
+        if !session.subscriptions.remove(filter) {
+            return (ReasonCode::NO_SUBSCRIPTION_EXISTED, Ticket::default());
+        }
+        let mount_point = session.names().0.to_owned();
+        let ticket = if session.is_lasting() {
+            let key = &session.key;
+            self.store.write(&Change::Unsubscribed { key, filter })
+        } else {
+            Ticket::default()
+        };
+        self.detach_filter(queue, &parsed, &mounted(&mount_point, parsed.filter));
+        // Retained messages that are still to come for it are not sent any more.
+        let mounted_filter = mounted(&mount_point, parsed.filter);
+        if let Some(replays) = self.session_mut(queue).and_then(|held| held.replays.as_mut()) {
+            replays.retain(|replay| *replay.filter != *mounted_filter);
+        }
+        (ReasonCode::SUCCESS, ticket)
+    }
+}

@@ -1,0 +1,115 @@
+//! What the shards of one broker share: the topic tree and the retained store, each behind a
+//! lock, and totals that bound all of them together.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::host::HostMessage;
+use crate::limits::Limits;
+use crate::retained::RetainedStore;
+use crate::router::{Epochs, Tree};
+
+/// One for all shards.
+#[derive(Debug)]
+pub struct Shared {
+    /// The bounds.
+    pub limits: Limits,
+    /// How many shards there are.
+    pub shards: u16,
+    /// Keys hashes and the identifiers we assign.
+    pub seed: u64,
+    /// What changed in the tree.
+    pub epochs: Epochs,
+    tree: RwLock<Tree>,
+    retained: RwLock<RetainedStore>,
+    /// Log numbers given.
+    numbers: AtomicU64,
+    /// Messages in all session queues.
+    pub queued_messages: AtomicU64,
+    /// Bytes in all session queues.
+    pub queued_bytes: AtomicU64,
+    /// Sessions on all shards.
+    pub sessions: AtomicU64,
+    /// Client Identifiers assigned.
+    assigned: AtomicU64,
+    client_hash: foldhash::quality::FixedState,
+}
+
+impl Shared {
+    /// For `shards` shards; `seed` keys hashes and assigned identifiers.
+    pub fn new(limits: Limits, shards: u16, seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            shards: shards.max(1),
+            seed,
+            epochs: Epochs::new(seed),
+            tree: RwLock::default(),
+            retained: RwLock::default(),
+            numbers: AtomicU64::new(0),
+            queued_messages: AtomicU64::new(0),
+            queued_bytes: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
+            assigned: AtomicU64::new(0),
+            client_hash: foldhash::quality::FixedState::with_seed(seed),
+        })
+    }
+
+    /// The tree, to read. A shard that panicked under the lock ends the broker; until then what
+    /// it left is used.
+    pub fn tree(&self) -> RwLockReadGuard<'_, Tree> {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tree, to change.
+    pub fn tree_mut(&self) -> RwLockWriteGuard<'_, Tree> {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The retained store, to read.
+    pub fn retained_store(&self) -> RwLockReadGuard<'_, RetainedStore> {
+        self.retained.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The retained store, to change.
+    pub fn retained_store_mut(&self) -> RwLockWriteGuard<'_, RetainedStore> {
+        self.retained.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Retained messages whose topic matches `filter`, mount points included, at most `max`.
+    pub fn retained(&self, filter: &str, max: usize, now_ms: u64) -> Vec<HostMessage> {
+        let mut found = Vec::new();
+        let mut from = None;
+        loop {
+            from =
+                self.retained_store().collect(filter, from.take(), max - found.len(), &mut found);
+            found.retain(|message| !message.is_expired(now_ms));
+            if from.is_none() || found.len() >= max {
+                break;
+            }
+        }
+        let message = |message: &crate::message::SharedMessage| {
+            HostMessage::from_publication(&message.publication(), now_ms)
+        };
+        found.iter().map(message).collect()
+    }
+
+    /// The next number of the log.
+    #[inline]
+    pub fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The shard a session lives on.
+    pub fn shard_of(&self, key: &[u8]) -> u16 {
+        let hash = self.client_hash.hash_one(key);
+        u16::try_from(hash % u64::from(self.shards)).unwrap_or_default()
+    }
+
+    /// A Client Identifier nobody has: the run's seed hashed, and a count [MQTT-3.1.3-6].
+    pub fn assign_client_id(&self) -> Box<str> {
+        let count = self.assigned.fetch_add(1, Ordering::Relaxed);
+        let salt = self.client_hash.hash_one((self.seed, count));
+        format!("auto-{salt:016x}{count:x}").into()
+    }
+}

@@ -1,0 +1,101 @@
+//! Topic Names and Topic Filters: what is valid, and a plain matcher (MQTT 5 §4.7, §4.8.2).
+
+use crate::reason::ReasonCode;
+use crate::violation::Violation;
+
+/// A Topic Filter taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filter<'a> {
+    /// `ShareName`, if it is a shared subscription.
+    pub share: Option<&'a str>,
+    /// The filter that topics are matched with.
+    pub filter: &'a str,
+    /// Whether it holds a wildcard.
+    pub wildcard: bool,
+}
+
+const fn invalid(statement: &'static str, detail: &'static str) -> Violation {
+    Violation { reason: ReasonCode::TOPIC_FILTER_INVALID, statement, detail }
+}
+
+/// Checks a Topic Name: not empty, no wildcard; UTF-8 and NUL were checked by the decoder.
+///
+/// # Errors
+/// It cannot be published to.
+pub fn check_topic_name(topic: &[u8]) -> Result<(), Violation> {
+    let invalid =
+        |statement, detail| Violation { reason: ReasonCode::TOPIC_NAME_INVALID, statement, detail };
+    if topic.is_empty() {
+        return Err(invalid("MQTT-4.7.3-1", "the Topic Name is empty")); // [MQTT-4.7.3-1]
+    }
+    if topic.len() > usize::from(u16::MAX) {
+        return Err(invalid("MQTT-4.7.3-3", "the Topic Name is longer than 65,535 bytes"));
+    }
+    if topic.iter().any(|byte| matches!(byte, b'+' | b'#')) {
+        return Err(invalid("MQTT-3.3.2-2", "the Topic Name holds a wildcard"));
+    }
+    if topic.contains(&0) {
+        return Err(invalid("MQTT-4.7.3-2", "the Topic Name holds U+0000"));
+    }
+    Ok(())
+}
+
+/// Takes a Topic Filter apart and checks it.
+///
+/// # Errors
+/// A wildcard stands where none may, or a `$share` filter is not complete.
+pub fn parse_filter(filter: &str) -> Result<Filter<'_>, Violation> {
+    let (share, inner) = match filter.strip_prefix("$share/") {
+        Some(rest) => {
+            let detail = "a shared subscription is $share/ShareName/filter";
+            let (name, inner) = rest.split_once('/').ok_or(invalid("MQTT-4.8.2-1", detail))?;
+            if name.is_empty() || name.contains(['+', '#']) {
+                return Err(invalid("MQTT-4.8.2-2", detail)); // [MQTT-4.8.2-1] [-2]
+            }
+            (Some(name), inner)
+        }
+        None if filter == "$share" => {
+            return Err(invalid("MQTT-4.8.2-1", "a shared subscription needs a ShareName"));
+        }
+        None => (None, filter),
+    };
+    if inner.is_empty() {
+        return Err(invalid("MQTT-4.7.3-1", "the Topic Filter is empty")); // [MQTT-4.7.3-1]
+    }
+    let mut levels = inner.split('/').peekable();
+    let mut wildcard = false;
+    while let Some(level) = levels.next() {
+        if !level.contains(['+', '#']) {
+            continue;
+        }
+        wildcard = true;
+        match level {
+            "+" => {}
+            "#" if levels.peek().is_none() => {}
+            "#" => return Err(invalid("MQTT-4.7.1-1", "# stands before other levels")),
+            _ => {
+                let detail = "a wildcard is not a whole level";
+                return Err(invalid("MQTT-4.7.1-2", detail)); // [MQTT-4.7.1-1] [-2]
+            }
+        }
+    }
+    Ok(Filter { share, filter: inner, wildcard })
+}
+
+/// Whether a Topic Filter (without `$share`) matches a Topic Name: the plain reading of the
+/// standard that the router is tested against.
+pub fn matches(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false; // [MQTT-4.7.2-1]
+    }
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        match (wanted, levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (wanted, Some(level)) if wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
