@@ -16,6 +16,9 @@ RUST_SOURCES := $(shell find broker -name target -prune -o \
 # PyO3's build script asks this interpreter; the same one each time means it is not built again.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pyright is a Node.js program that its Python package fetches when it first runs.
+export PYRIGHT_PYTHON_CACHE_DIR := $(abspath $(VENV))/.cache/pyright
+export npm_config_cache := $(abspath $(VENV))/.cache/npm
 
 # A stamp is a file in .venv that says what is installed there. There is one native module, built
 # either for speed or for tests: making one kind removes the other's stamp, and Cargo keeps the
@@ -125,6 +128,6 @@ soak: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Simulate client histories for ten minutes
 
 .PHONY: clean
 clean: ## Remove all that was built or installed
-	@rm -rf $(VENV) broker/target broker/engine/fuzz/target dist build .pytest_cache .ruff_cache
+	@rm -rf $(VENV) broker/target broker/engine/fuzz/target dist build
 	@find broker tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -f broker/quantummq/*.so

@@ -19,6 +19,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "mana
 # What stands on one line of the design's arrow shares a rank and stays apart.
 LAYERS: dict[str, int] = {
     "errors": 0,
+    "log": 0,
     "paths": 0,
     "config": 1,
     "engine": 2,
