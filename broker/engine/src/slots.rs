@@ -21,6 +21,9 @@ impl<T> Default for Slots<T> {
 
 impl<T> Slots<T> {
     /// Stores `value` and says where: (index, generation).
+    ///
+    /// # Panics
+    /// With 2^32 entries, which no memory holds.
     pub fn insert(&mut self, value: T) -> (u32, u32) {
         if let Some(index) = self.free.pop() {
             if let Some(slot) = self.slots.get_mut(index as usize) {

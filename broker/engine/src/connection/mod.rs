@@ -30,8 +30,12 @@ pub enum Phase {
     Closing,
 }
 
+/// Packets that wait for commits, each with its ticket.
+pub type Waiting = VecDeque<(Ticket, Vec<u8>)>;
+
 /// One transport's conversation.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing; none excludes another")]
 pub struct Connection {
     /// How far it is.
     pub phase: Phase,
@@ -54,7 +58,7 @@ pub struct Connection {
     /// What is to be written.
     pub output: Output,
     /// Answers that wait for a commit, in order.
-    pub waiting: Option<Box<VecDeque<(Ticket, Vec<u8>)>>>,
+    pub waiting: Option<Box<Waiting>>,
     /// One and a half times the Keep Alive in milliseconds, or 0 [MQTT-3.1.2-22].
     pub keep_alive_ms: u64,
     /// When bytes last came.

@@ -69,7 +69,7 @@ pub struct Member {
 /// A shared group: `$share/name/filter`.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// ShareName.
+    /// `ShareName`.
     pub name: Box<str>,
     /// The Topic Filter inside.
     pub filter: Box<str>,

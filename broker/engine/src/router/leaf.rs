@@ -15,31 +15,25 @@ pub(super) struct Leaf {
     /// Sessions with a subscription of their own.
     pub subscribers: Subscribers,
     /// Shared groups, rarely any.
-    pub groups: Option<Box<Vec<GroupId>>>,
+    pub groups: Vec<GroupId>,
 }
 
 impl Leaf {
     /// Whether nobody is left.
     pub fn is_empty(&self) -> bool {
-        self.subscribers.is_empty() && self.groups.is_none()
+        self.subscribers.is_empty() && self.groups.is_empty()
     }
 
     /// Adds a group unless it is there.
     pub fn add_group(&mut self, group: GroupId) {
-        let groups = self.groups.get_or_insert_with(Box::default);
-        if !groups.contains(&group) {
-            groups.push(group);
+        if !self.groups.contains(&group) {
+            self.groups.push(group);
         }
     }
 
     /// Takes a group out.
     pub fn remove_group(&mut self, group: GroupId) {
-        if let Some(groups) = &mut self.groups {
-            groups.retain(|held| *held != group);
-            if groups.is_empty() {
-                self.groups = None;
-            }
-        }
+        self.groups.retain(|held| *held != group);
     }
 }
 
@@ -97,13 +91,12 @@ impl Subscribers {
     /// Takes a subscriber out; its terms, if it was there.
     pub fn remove(&mut self, queue: QueueRef) -> Option<SubscriptionOptions> {
         match self {
-            Self::None => None,
             Self::One(held) if held.queue == queue => {
                 let options = held.options;
                 *self = Self::None;
                 Some(options)
             }
-            Self::One(_) => None,
+            Self::None | Self::One(_) => None,
             Self::Many(many) => {
                 let removed = many.remove(queue)?;
                 if let [last] = many.list.as_slice() {

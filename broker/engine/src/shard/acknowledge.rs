@@ -28,7 +28,7 @@ impl Shard {
         let (Some(queue), version) = (connection.session, connection.version) else {
             return Ok(());
         };
-        let Acknowledgement { kind, packet_id, reason } = acknowledgement;
+        let Acknowledgement { kind, packet_id, .. } = acknowledgement;
         match kind {
             AcknowledgementKind::Puback => {
                 if self.stage(queue, packet_id).is_some_and(|stage| stage != Stage::Puback) {
@@ -37,7 +37,7 @@ impl Shard {
                 self.complete(queue, packet_id, now_ms);
             }
             AcknowledgementKind::Pubrec => {
-                self.on_pubrec(reference, queue, version, packet_id, reason, now_ms)?;
+                self.on_pubrec(reference, queue, acknowledgement, now_ms)?;
             }
             AcknowledgementKind::Pubcomp => {
                 if self.stage(queue, packet_id) == Some(Stage::Puback) {
@@ -62,11 +62,11 @@ impl Shard {
         &mut self,
         reference: ConnectionRef,
         queue: QueueRef,
-        version: Version,
-        packet_id: u16,
-        reason: ReasonCode,
+        acknowledgement: Acknowledgement,
         now_ms: u64,
     ) -> Result<(), Violation> {
+        let Acknowledgement { packet_id, reason, .. } = acknowledgement;
+        let version = self.connection(reference).map_or(Version::V5, |held| held.version);
         let stage = self.stage(queue, packet_id);
         if stage == Some(Stage::Puback) {
             return Err(WRONG_KIND);

@@ -9,6 +9,7 @@ use super::route::Parcel;
 use crate::codec::encode;
 use crate::codec::packet::{PublishOut, Version};
 use crate::connection::{Alias, Connection, Frames, OutputPool, SHARED_FROM, publish_header};
+use crate::host::ConnectionRef;
 use crate::message::{Publication, SharedMessage, expiry_left_s};
 use crate::router::{GroupId, Overlap, QueueRef, Target};
 use crate::session::{Identifiers, Queued, Sent, Stage};
@@ -96,11 +97,29 @@ impl Shard {
             self.send_when_committed(target.queue, queued(message, terms), parcel.ticket, now_ms);
             return;
         }
+        self.deliver_now(target.queue, reference, &terms, parcel, now_ms);
+    }
+
+    /// Writes a message into the output of a connection that can take it.
+    #[inline]
+    fn deliver_now(
+        &mut self,
+        queue: QueueRef,
+        reference: ConnectionRef,
+        terms: &Terms,
+        parcel: &mut Parcel<'_>,
+        now_ms: u64,
+    ) {
+        let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
+        let connections = &mut self.connections;
+        let Some(connection) = connections.get_mut(reference.slot, reference.generation) else {
+            return;
+        };
         let mut packet_id = 0;
         if terms.qos > 0 {
             let keeps = session.is_lasting() || terms.group != crate::router::NO_GROUP;
             let message = keeps.then(|| parcel.message(&self.shared));
-            packet_id = session.inflight.push(sent(&terms, message));
+            packet_id = session.inflight.push(sent(terms, message));
         }
         let delivery = Delivery {
             publication: parcel.publication,
@@ -115,9 +134,9 @@ impl Shard {
         let shareable = parcel.is_shared.then_some(&mut self.frames);
         let written = write(connection, &mut self.pool, shareable, &delivery, now_ms);
         if terms.qos > 0 {
-            self.note_window(target.queue);
+            self.note_window(queue);
         }
-        self.after_write(target.queue, packet_id, written);
+        self.after_write(queue, packet_id, written);
         self.mark_dirty(reference);
     }
 

@@ -46,63 +46,31 @@ impl Shard {
 
     /// Tells the host that a session is no more.
     pub(super) fn tell_session_ended(&mut self, session: &Session, now_ms: u64) {
-        if session.host.is_none() {
-            let reason = ReasonCode::SUCCESS;
-            self.tell_of(session, EventKind::SessionEnded, reason, "", 1, now_ms);
+        if session.host.is_some() || self.is_full() {
+            return;
         }
+        let event = session_event(session, EventKind::SessionEnded, now_ms);
+        self.records.push(HostRecord::Event(event));
     }
 
     /// Counts a message dropped for a session, and tells the host now and then.
     pub(super) fn count_dropped(&mut self, queue: QueueRef) {
+        let now_ms = self.last_now_ms;
         let Some(session) = self.session_mut(queue) else { return };
         session.dropped += 1;
         session.dropped_untold += 1;
         if session.dropped != 1 && session.dropped_untold < DROPS_TOLD {
             return;
         }
-        let count = std::mem::take(&mut session.dropped_untold);
-        let client_id = session.names().1.into();
-        let user = session.user.clone();
-        let now_ms = self.last_now_ms;
-        if self.is_full() {
-            return;
-        }
-        self.records.push(HostRecord::Event(Event {
-            time_ms: now_ms,
-            kind: EventKind::Dropped,
-            client_id,
-            user,
-            listener: "".into(),
-            peer: "".into(),
+        let event = Event {
             reason: ReasonCode::QUOTA_EXCEEDED,
             detail: "a limit was reached; the counters say which".into(),
-            count,
-        }));
-    }
-
-    fn tell_of(
-        &mut self,
-        session: &Session,
-        kind: EventKind,
-        reason: ReasonCode,
-        detail: &str,
-        count: u64,
-        now_ms: u64,
-    ) {
-        if self.is_full() {
-            return;
+            count: std::mem::take(&mut session.dropped_untold),
+            ..session_event(session, EventKind::Dropped, now_ms)
+        };
+        if !self.is_full() {
+            self.records.push(HostRecord::Event(event));
         }
-        self.records.push(HostRecord::Event(Event {
-            time_ms: now_ms,
-            kind,
-            client_id: session.names().1.into(),
-            user: session.user.clone(),
-            listener: "".into(),
-            peer: "".into(),
-            reason,
-            detail: detail.into(),
-            count,
-        }));
     }
 
     /// Whether no event fits any more; the one at hand is counted as dropped.
@@ -110,5 +78,20 @@ impl Shard {
         let full = self.records.len() >= self.shared.limits.host_records as usize;
         self.counters.dropped_events += u64::from(full);
         full
+    }
+}
+
+/// An event about a session that says no more than whose it is.
+fn session_event(session: &Session, kind: EventKind, now_ms: u64) -> Event {
+    Event {
+        time_ms: now_ms,
+        kind,
+        client_id: session.names().1.into(),
+        user: session.user.clone(),
+        listener: "".into(),
+        peer: "".into(),
+        reason: ReasonCode::SUCCESS,
+        detail: "".into(),
+        count: 1,
     }
 }

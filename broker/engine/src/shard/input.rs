@@ -191,7 +191,9 @@ impl Shard {
                 "MQTT-3.1.2-30",
                 "only AUTH and DISCONNECT may come before CONNACK",
             )),
-            (_, Packet::Subscribe(subscribe)) => self.on_subscribe(reference, &subscribe, now_ms),
+            (_, Packet::Subscribe(subscribe)) => {
+                Ok(self.on_subscribe(reference, &subscribe, now_ms))
+            }
             (_, Packet::Unsubscribe(unsubscribe)) => {
                 self.on_unsubscribe(reference, &unsubscribe);
                 Ok(Next::Packet)

@@ -14,7 +14,6 @@ use crate::router::{Member, QueueRef, SharedState, Subscriber, SubscriptionOptio
 use crate::session::{Replay, Subscription};
 use crate::store::{Change, Ticket};
 use crate::topic::{Filter, parse_filter};
-use crate::violation::Violation;
 
 /// Filters that name what this broker keeps for its queues.
 fn is_reserved(filter: &str) -> bool {
@@ -39,12 +38,12 @@ impl Shard {
         reference: ConnectionRef,
         subscribe: &Subscribe,
         now_ms: u64,
-    ) -> Result<Next, Violation> {
+    ) -> Next {
         let Some(connection) = self.connection(reference) else {
-            return Ok(Next::Stop(Flow::Close));
+            return Next::Stop(Flow::Close);
         };
         let version = connection.version;
-        let Some(queue) = connection.session else { return Ok(Next::Stop(Flow::Close)) };
+        let Some(queue) = connection.session else { return Next::Stop(Flow::Close) };
         let identifier = subscribe.subscription_identifier.unwrap_or(0);
         let mut reasons = Vec::with_capacity(subscribe.requests.len());
         let mut problem = None;
@@ -72,7 +71,7 @@ impl Shard {
             self.begin_replay(queue, replay);
         }
         self.pump(queue, now_ms);
-        Ok(Next::Packet)
+        Next::Packet
     }
 
     /// Makes one subscription: (Reason Code, retained messages to send, what SUBACK waits for).

@@ -15,7 +15,7 @@ use crate::reason::ReasonCode;
 #[inline]
 pub(super) fn variable(out: &mut Vec<u8>, mut value: usize) {
     loop {
-        let low = (value & 0x7F) as u8;
+        let low = u8::try_from(value & 0x7F).unwrap_or_default();
         value >>= 7;
         if value == 0 {
             out.push(low);
