@@ -9,18 +9,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quantummq.broker import Broker
+    from quantummq.clock import ManualClock
     from quantummq.config import Config
+    from quantummq.engine import EngineError, Message, RefusedError
     from quantummq.errors import ConfigError, QuantumMQError
 
 __version__ = "0.1.0"
 
-__all__ = ["Broker", "Config", "ConfigError", "QuantumMQError", "__version__"]
+__all__ = [
+    "Broker",
+    "Config",
+    "ConfigError",
+    "EngineError",
+    "ManualClock",
+    "Message",
+    "QuantumMQError",
+    "RefusedError",
+    "__version__",
+]
 
 _HOMES = {
     "Broker": "quantummq.broker",
     "Config": "quantummq.config",
     "ConfigError": "quantummq.errors",
+    "EngineError": "quantummq.engine",
+    "ManualClock": "quantummq.clock",
+    "Message": "quantummq.engine",
     "QuantumMQError": "quantummq.errors",
+    "RefusedError": "quantummq.engine",
 }
 
 

@@ -11,15 +11,24 @@ from quantummq.config.tls import Tls
 from quantummq.errors import ConfigError
 
 
-def check_config(config: Config) -> list[ConfigError]:
+def check_config(config: Config, *, authenticated: bool = False) -> list[ConfigError]:
     """Every reason why a broker with `config` would not start on this machine, as far as seen.
 
     Reads the files it names; binds and writes nothing.
+
+    Args:
+        config: What to look at.
+        authenticated: Whether there are authenticators besides those configured.
     """
+    errors = [*_check_broker(config), *_check_authentication(config)]
+    for index, listener in enumerate(config.listeners):
+        where = f"listener[{index}]"
+        if not (authenticated or config.authentication.is_configured):
+            errors += _check_anonymous(config, listener, where)
+        errors += _check_tls(config, listener, where)
+        errors += _check_transport(listener, where)
     return [
-        *_check_broker(config),
-        *_check_authentication(config),
-        *(error for index, _ in enumerate(config.listeners) for error in _listener(config, index)),
+        *errors,
         *_check_addresses(config),
         *_check_redirect(config),
     ]
@@ -46,10 +55,7 @@ def _check_authentication(config: Config) -> Iterator[ConfigError]:
             yield ConfigError(f"authentication.{key}", f"{why}; {way_out}")
 
 
-def _listener(config: Config, index: int) -> Iterator[ConfigError]:
-    listener, where = config.listeners[index], f"listener[{index}]"
-    yield from _check_anonymous(config, listener, where)
-    yield from _check_tls(config, listener, where)
+def _check_transport(listener: Listener, where: str) -> Iterator[ConfigError]:
     if listener.address.is_unix:
         folder = Path(listener.address.path).absolute().parent
         if not folder.is_dir():
@@ -61,7 +67,7 @@ def _listener(config: Config, index: int) -> Iterator[ConfigError]:
 
 def _check_anonymous(config: Config, listener: Listener, where: str) -> Iterator[ConfigError]:
     """Safe first run: nobody is let in from elsewhere by accident, and nobody is locked out."""
-    if config.authentication.is_configured or config.allows_anonymous(listener):
+    if config.allows_anonymous(listener):
         return
     if listener.anonymous is False or config.broker.anonymous is False:
         key = f"{where}.anonymous" if listener.anonymous is False else "broker.anonymous"

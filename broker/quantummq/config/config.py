@@ -51,22 +51,27 @@ class Config(Table):
             return None
         return listener.tls or self.tls
 
-    def allows_anonymous(self, listener: Listener) -> bool:
+    def allows_anonymous(self, listener: Listener, *, authenticated: bool = False) -> bool:
         """Whether `listener` lets in clients that show no credentials.
 
         By its own word, else by `broker.anonymous`; by default only where no authentication is
         configured and none but this machine, or holders of a certificate, can connect.
+
+        Args:
+            listener: One of this configuration.
+            authenticated: Whether there are authenticators besides those configured.
         """
         asked = listener.anonymous if listener.anonymous is not None else self.broker.anonymous
         if asked is not None:
             return asked
-        if self.authentication.is_configured:
+        if authenticated or self.authentication.is_configured:
             return False
         return listener.address.is_local or self._asks_certificates(listener)
 
-    def needs_verdict(self, listener: Listener) -> bool:
-        """Whether each CONNECT on `listener` is put to the authenticators."""
-        return self.authentication.is_configured or not self.allows_anonymous(listener)
+    def needs_verdict(self, listener: Listener, *, authenticated: bool = False) -> bool:
+        """Whether each CONNECT on `listener` is put to the authenticators; see above."""
+        configured = authenticated or self.authentication.is_configured
+        return configured or not self.allows_anonymous(listener)
 
     def _asks_certificates(self, listener: Listener) -> bool:
         tls = self.tls_of(listener)

@@ -93,7 +93,8 @@ def _row(name: str, field: FieldInfo) -> str:
     if table_of(field.annotation) is not None:
         return ""
     meaning = (field.description or "").replace("|", "\\|")
-    return f"| `{key_of(name, field)}` | {_values(name, field)} | {_default(name, field)} | {meaning} |"
+    cells = (f"`{key_of(name, field)}`", _values(name, field), _default(name, field), meaning)
+    return "| " + " | ".join(cells) + " |"
 
 
 def _values(name: str, field: FieldInfo) -> str:

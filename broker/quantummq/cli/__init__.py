@@ -1,0 +1,51 @@
+"""The command line: one module per command, loaded when it is asked for."""
+
+import sys
+
+import click
+
+from quantummq.cli.lazy import LazyGroup
+from quantummq.errors import ConfigError, QuantumMQError
+
+_COMMANDS = {
+    "run": ("quantummq.cli.run", "Start the broker, in the foreground."),
+    "check": ("quantummq.cli.check", "Say what is wrong with a configuration."),
+    "pub": ("quantummq.cli.pub", "Publish messages."),
+    "sub": ("quantummq.cli.sub", "Subscribe to topics and print what comes."),
+    "passwd": ("quantummq.cli.passwd", "Add and remove users of a password file."),
+    "bench": ("quantummq.cli.bench", "Measure a broker on this machine."),
+    "completion": ("quantummq.cli.completion", "Print the completion script of a shell."),
+    "version": ("quantummq.cli.version", "Print the version."),
+}
+
+_EPILOG = """\b
+Examples:
+  quantummq run                            a broker for this machine, on 127.0.0.1:1883
+  quantummq sub -t 'lab/#' -v              print what is published under lab/
+  quantummq pub -t lab/temp -m 21          publish a message
+  quantummq run --lan                      a broker for the local network, with a password
+  quantummq check --config quantummq.toml  look for mistakes before starting
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_by_name=_COMMANDS,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["--help"], "max_content_width": 100},
+)
+def cli() -> None:
+    """An MQTT broker on a queue engine."""
+
+
+def main() -> None:
+    """Runs the command line; the way in of the installed program."""
+    try:
+        cli(prog_name="quantummq")
+    except ConfigError as error:
+        for each in error.all:
+            click.echo(f"quantummq: {each}", err=True)
+        sys.exit(1)
+    except QuantumMQError as error:
+        click.echo(f"quantummq: {error}", err=True)
+        sys.exit(1)

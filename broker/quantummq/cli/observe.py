@@ -1,0 +1,76 @@
+"""What the log says about a running broker: every event at debug, else a summary."""
+
+import asyncio
+import logging
+from typing import Final
+
+from quantummq.broker import Broker
+from quantummq.log import tell
+
+_LOG: Final = logging.getLogger("quantummq.clients")
+SUMMARY_INTERVAL_S: Final = 10.0
+
+# Counters worth a line when they rise, with what to say.
+_TOLD: Final = {
+    "connects_refused": "CONNECTs were refused",
+    "violations": "connections ended for a violation of the standard",
+    "dropped_output_full": "QoS 0 messages dropped: their receivers read too slowly",
+    "dropped_queue_full": "messages dropped: a session's queue was full",
+    "dropped_total_full": "messages dropped: all queues together were full",
+    "dropped_shared": "messages of shared groups dropped with a member's session",
+    "dropped_host_window": "messages for Python dropped: its subscription was full",
+    "dropped_events": "events dropped: Python did not keep up",
+    "retained_refused": "retained messages refused: the store was full",
+}
+
+
+async def observe(broker: Broker) -> None:
+    """Logs until cancelled.
+
+    Events cost the engine and Python something for each connection, so they are asked for only
+    at level debug; otherwise the counters are compared every ten seconds.
+    """
+    if _LOG.isEnabledFor(logging.DEBUG):
+        await _tell_events(broker)
+    else:
+        await _tell_rises(broker)
+
+
+async def _tell_events(broker: Broker) -> None:
+    async for batch in broker.events():
+        for event in batch:
+            facts = {
+                "client_id": event.client_id,
+                "user": event.user,
+                "listener": event.listener,
+                "peer": event.peer,
+                "detail": event.detail,
+            }
+            shown = {key: value for key, value in facts.items() if value}
+            if event.reason:
+                shown["reason"] = f"0x{event.reason:02X}"
+            if event.count > 1:
+                shown["count"] = str(event.count)
+            tell(_LOG, logging.DEBUG, event.kind, **shown)
+
+
+async def _tell_rises(broker: Broker) -> None:
+    before = counters(broker)
+    while True:
+        await asyncio.sleep(SUMMARY_INTERVAL_S)
+        now = counters(broker)
+        tell_rises(before, now)
+        before = now
+
+
+def counters(broker: Broker) -> dict[str, int]:
+    """The broker's counters by name."""
+    return {counter.name: counter.value for counter in broker.counters()}
+
+
+def tell_rises(before: dict[str, int], now: dict[str, int]) -> None:
+    """A line for each counter in `_TOLD` that rose."""
+    for name, message in _TOLD.items():
+        rise = now.get(name, 0) - before.get(name, 0)
+        if rise > 0:
+            tell(_LOG, logging.WARNING, message, count=rise, in_seconds=SUMMARY_INTERVAL_S)
