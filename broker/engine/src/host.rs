@@ -125,6 +125,8 @@ pub struct AuthenticationRequest {
     pub username: Option<Box<str>>,
     /// Password.
     pub password: Option<Box<[u8]>>,
+    /// Whose connection it is, in a re-authentication; empty before.
+    pub user: Box<str>,
     /// Authentication Method.
     pub method: Option<Box<str>>,
     /// Authentication Data.

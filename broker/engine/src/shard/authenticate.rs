@@ -45,7 +45,8 @@ impl Shard {
             connection: reference,
             step,
             client_id,
-            username: pending.map_or(user, |connect| connect.username.clone()),
+            username: pending.and_then(|connect| connect.username.clone()),
+            user,
             password: pending.and_then(|connect| connect.password.clone()),
             method: connection.method.clone(),
             data,
@@ -67,13 +68,14 @@ impl Shard {
         Next::Stop(Flow::Pause)
     }
 
-    fn names_for_host(&self, reference: ConnectionRef) -> Option<(Box<str>, Option<Box<str>>)> {
+    /// Client Identifier, and the identity of a connection that is open.
+    fn names_for_host(&self, reference: ConnectionRef) -> Option<(Box<str>, Box<str>)> {
         let connection = self.connection(reference)?;
         if let Some(connect) = &connection.pending {
-            return Some((connect.client_id.clone(), connect.username.clone()));
+            return Some((connect.client_id.clone(), "".into()));
         }
         let session = self.session(connection.session?)?;
-        Some((session.names().1.into(), Some(session.user.clone())))
+        Some((session.names().1.into(), session.user.clone()))
     }
 
     /// Lets a parked connection go on.

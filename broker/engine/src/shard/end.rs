@@ -22,6 +22,7 @@ pub(super) enum WillFate {
 impl Shard {
     /// The transport ended or failed, or a closing connection was flushed and closed.
     pub fn lost(&mut self, reference: ConnectionRef, now_ms: u64) {
+        self.last_now_ms = now_ms;
         let Some(connection) = self.connection(reference) else { return };
         match connection.phase {
             Phase::Open => {

@@ -32,6 +32,7 @@ pub(super) enum Next {
 impl Shard {
     /// MQTT bytes arrived.
     pub fn receive(&mut self, reference: ConnectionRef, bytes: &[u8], now_ms: u64) -> Flow {
+        self.last_now_ms = now_ms;
         self.counters.bytes_received += bytes.len() as u64;
         let Some(connection) = self.connection_mut(reference) else { return Flow::Close };
         connection.heard_at_ms = now_ms;

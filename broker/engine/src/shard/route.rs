@@ -157,6 +157,7 @@ impl Shard {
 
     /// Mail from another shard: its targets that live here get it.
     pub fn accept(&mut self, mail: &mut super::Mail, now_ms: u64) {
+        self.last_now_ms = now_ms;
         let items = mail.take_items();
         for item in &items {
             let publication = mail.publication(item);

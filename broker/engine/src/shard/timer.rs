@@ -10,6 +10,7 @@ use crate::timers::TimerKey;
 impl Shard {
     /// Runs the deadlines due at or before `now_ms`.
     pub fn tick(&mut self, now_ms: u64) {
+        self.last_now_ms = now_ms;
         while let Some(key) = self.timers.pop_due(now_ms) {
             match key {
                 TimerKey::Connection(slot, generation) => {
