@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from generator import conformance
+from generator import conformance, counters
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 PAGES: dict[str, Callable[[Path], str]] = {
     "conformance.md": conformance.page,
+    "counters.md": counters.page,
 }
 
 
