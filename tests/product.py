@@ -25,12 +25,15 @@ class Started:
     ready: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def address(self) -> str:
-        """The first address of the line that says ready."""
+    def addresses(self) -> list[str]:
+        """The addresses in the line that says ready."""
         line = next(line for line in self.lines if READY.search(line))
-        found = ADDRESS.search(line)
-        assert found is not None, line
-        return found[0]
+        return ADDRESS.findall(line)
+
+    @property
+    def address(self) -> str:
+        """The first of them."""
+        return self.addresses[0]
 
     def follow(self) -> None:
         """Reads what the process writes until it ends."""
