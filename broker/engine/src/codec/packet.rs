@@ -46,6 +46,8 @@ pub struct Connect {
     pub keep_alive_s: u16,
     /// Client Identifier; may be empty.
     pub client_id: Box<str>,
+    /// The Client Identifier was empty and is the server's choice; never set by `decode`.
+    pub is_assigned: bool,
     /// The will, if the Will Flag is set.
     pub will: Option<Will>,
     /// User Name.

@@ -24,6 +24,8 @@ pub enum Phase {
     Connecting,
     /// CONNECT came; the host decides, or an AUTH exchange is under way.
     Authenticating,
+    /// Allowed under a Client Identifier whose session lives on another shard.
+    Leaving,
     /// CONNACK with Success was sent.
     Open,
     /// Over: what is in the output is written, then the transport is closed.
@@ -32,6 +34,15 @@ pub enum Phase {
 
 /// Packets that wait for commits, each with its ticket.
 pub type Waiting = VecDeque<(Ticket, Vec<u8>)>;
+
+/// The host let a CONNECT in.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// Whose session it is.
+    pub user: Box<str>,
+    /// Authentication Data for CONNACK.
+    pub data: Option<Box<[u8]>>,
+}
 
 /// One transport's conversation.
 #[derive(Debug)]
@@ -75,6 +86,8 @@ pub struct Connection {
     pub aliases_out: Option<Box<OutboundAliases>>,
     /// The CONNECT, until it is decided.
     pub pending: Option<Box<Connect>>,
+    /// The host's verdict, while `Leaving`.
+    pub allowed: Option<Box<Allowed>>,
     /// Authentication Method, if one is used.
     pub method: Option<Box<str>>,
     /// A re-authentication is under way.
@@ -104,6 +117,7 @@ impl Connection {
             aliases_in: None,
             aliases_out: None,
             pending: None,
+            allowed: None,
             method: None,
             is_reauthenticating: false,
         }

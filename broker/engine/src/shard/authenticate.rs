@@ -1,12 +1,11 @@
 //! The host's part in a CONNECT: parking, verdicts, AUTH exchanges and re-authentication
 //! (MQTT 5 §4.12).
 
-use super::connect::Allowed;
 use super::input::Next;
 use super::{Flow, Shard};
 use crate::codec::encode;
 use crate::codec::packet::{Auth, Connack, Version};
-use crate::connection::Phase;
+use crate::connection::{Allowed, Phase};
 use crate::host::{
     AuthenticationAnswer, AuthenticationRequest, AuthenticationStep, ConnectionRef, EventKind,
     HostRecord, Verdict,
@@ -134,11 +133,17 @@ impl Shard {
         if let Some(client_id) = assigned_client_id.filter(|_| connect.client_id.is_empty()) {
             let key = session_key(&mount_point, &client_id);
             if self.shared.shard_of(&key) != self.id {
-                let text = "the assigned Client Identifier lives elsewhere; try again";
-                self.refuse(reference, (ReasonCode::SERVER_BUSY, Some(text.into())), now_ms);
-                return;
+                connect.client_id = client_id;
+                connect.is_assigned = true;
+                if let Some(connection) = self.connection_mut(reference) {
+                    connection.pending = Some(connect);
+                    connection.allowed = Some(Box::new(allowed));
+                    connection.phase = Phase::Leaving;
+                }
+                return; // It is dirty since it was unparked: the server asks for its hand-over.
             }
             connect.client_id = client_id;
+            connect.is_assigned = true;
         }
         self.admit(reference, connect, allowed, now_ms);
     }

@@ -7,7 +7,7 @@ use super::input::Next;
 use super::{Flow, Shard};
 use crate::codec::packet::{Connack, Connect, Version};
 use crate::codec::{decode, encode};
-use crate::connection::{Connection, OutboundAliases, Phase};
+use crate::connection::{Allowed, Connection, OutboundAliases, Phase};
 use crate::host::{AuthenticationStep, ConnectionRef, EventKind, Peer};
 use crate::limits::ListenerProfile;
 use crate::message::{Message, NEVER, Publication};
@@ -31,15 +31,6 @@ pub struct HandOver {
     peer: Peer,
     profile: Arc<ListenerProfile>,
     deadline_ms: u64,
-}
-
-/// The host let a CONNECT in.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Allowed {
-    /// Whose session it is.
-    pub user: Box<str>,
-    /// Authentication Data for CONNACK.
-    pub data: Option<Box<[u8]>>,
 }
 
 /// Why a CONNECT is refused: the Reason Code and the Reason String.
@@ -111,6 +102,19 @@ impl Shard {
         let Connection { peer, profile, deadline_ms, tail: rest, .. } = connection;
         let hand_over = HandOver { shard, connect, allowed, rest, peer, profile, deadline_ms };
         Next::Stop(Flow::HandOver(Box::new(hand_over)))
+    }
+
+    /// Gives up a connection in `State::Leaving`: move the transport to the shard named.
+    pub fn hand_over(&mut self, reference: ConnectionRef) -> Option<Box<HandOver>> {
+        let connection = self.connection_mut(reference)?;
+        let allowed = *connection.allowed.take()?;
+        let connect = connection.pending.take()?;
+        let key = session_key(&connection.profile.mount_point, &connect.client_id);
+        let shard = self.shared.shard_of(&key);
+        match self.leave_for(reference, shard, connect, Some(allowed)) {
+            Next::Stop(Flow::HandOver(hand_over)) => Some(hand_over),
+            _ => None,
+        }
     }
 
     /// Takes a connection over whose CONNECT was read on another shard.
@@ -206,9 +210,9 @@ impl Shard {
     ) {
         let Some(connection) = self.connection(reference) else { return };
         let mount_point = connection.profile.mount_point.clone();
-        let assigned = connect.client_id.is_empty();
-        if assigned {
+        if connect.client_id.is_empty() {
             connect.client_id = self.own_client_id(&mount_point);
+            connect.is_assigned = true;
         }
         let key = session_key(&mount_point, &connect.client_id);
         if let Err(refused) = self.check_owner(&key, &allowed.user) {
@@ -223,7 +227,7 @@ impl Shard {
             };
         let will_ticket = self.store_will(queue, will);
         self.open_connection(reference, queue, &connect, now_ms);
-        let connack = self.connack(reference, &connect, allowed, session_present, assigned);
+        let connack = self.connack(reference, &connect, allowed, session_present);
         let version = connect.version;
         // The session's creation or change is committed before CONNACK says it is there.
         self.send_committed(reference, ticket.max(will_ticket), |out| {
@@ -398,7 +402,6 @@ impl Shard {
         connect: &Connect,
         allowed: Allowed,
         session_present: bool,
-        assigned: bool,
     ) -> Connack {
         let mut connack = Connack { session_present, ..Connack::default() };
         let Some(connection) = self.connection(reference) else { return connack };
@@ -416,7 +419,7 @@ impl Shard {
             .then_some(profile.maximum_packet_size);
         connack.topic_alias_maximum =
             (profile.topic_alias_maximum > 0).then_some(profile.topic_alias_maximum);
-        connack.assigned_client_id = assigned.then(|| connect.client_id.clone());
+        connack.assigned_client_id = connect.is_assigned.then(|| connect.client_id.clone());
         connack.server_keep_alive_s = server_keep_alive_s(profile, connect);
         if connect.request_response_information && !profile.response_information.is_empty() {
             // A prefix of its own for each client (MQTT 5 §3.2.2.3.15).

@@ -35,7 +35,7 @@ impl Shard {
                     now_ms,
                 );
             }
-            Phase::Connecting | Phase::Authenticating => {
+            Phase::Connecting | Phase::Authenticating | Phase::Leaving => {
                 let reason = ReasonCode::UNSPECIFIED;
                 let text = "the connection ended before CONNECT was complete";
                 self.tell(reference, EventKind::Aborted, reason, text, now_ms);

@@ -39,7 +39,7 @@ impl Shard {
         if connection.phase == Phase::Closing {
             return Flow::Close;
         }
-        if connection.is_parked {
+        if connection.is_parked || connection.phase == Phase::Leaving {
             connection.tail.extend_from_slice(bytes);
             return Flow::Pause;
         }
@@ -103,6 +103,7 @@ impl Shard {
             None => Flow::Close,
             Some(connection) if connection.phase == Phase::Closing => Flow::Close,
             Some(connection) if connection.is_parked => Flow::Pause,
+            Some(connection) if connection.phase == Phase::Leaving => Flow::Pause,
             Some(connection) if connection.tail.is_empty() => Flow::Read,
             Some(_) => self.received(reference, now_ms),
         }
@@ -169,6 +170,7 @@ impl Shard {
             (Phase::Connecting, _) => Err(FIRST_NOT_CONNECT), // [MQTT-3.1.0-1]
             (_, 1) => Err(SECOND_CONNECT),                    // [MQTT-3.1.0-2]
             (Phase::Closing, _) => Ok(Next::Stop(Flow::Close)),
+            (Phase::Leaving, _) => Ok(Next::Stop(Flow::Pause)),
             (phase, _) => {
                 let packet = decode::decode(version, header, body)?;
                 self.other_packet(reference, phase, packet, now_ms)

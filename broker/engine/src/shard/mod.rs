@@ -60,6 +60,8 @@ pub enum State {
     Open,
     /// Write to it, read nothing.
     Parked,
+    /// Ask for `hand_over` and move the transport.
+    Leaving,
     /// Write what is there, then close.
     Closing,
 }
@@ -152,6 +154,7 @@ impl Shard {
     pub fn state(&self, connection: ConnectionRef) -> State {
         match self.connections.get(connection.slot, connection.generation) {
             Some(connection) if connection.phase == Phase::Closing => State::Closing,
+            Some(connection) if connection.phase == Phase::Leaving => State::Leaving,
             Some(connection) if connection.is_parked => State::Parked,
             Some(_) => State::Open,
             None => State::Closing,

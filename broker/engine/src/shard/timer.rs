@@ -42,7 +42,7 @@ impl Shard {
                 let reason = ReasonCode::KEEP_ALIVE_TIMEOUT; // [MQTT-3.1.2-22]
                 self.disconnect(reference, reason, "nothing was heard", now_ms);
             }
-            Phase::Authenticating => {
+            Phase::Authenticating | Phase::Leaving => {
                 let text = "the decision took too long";
                 let refused = (ReasonCode::NOT_AUTHORIZED, Some(text.into()));
                 self.refuse(reference, refused, now_ms);

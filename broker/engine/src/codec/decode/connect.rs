@@ -66,6 +66,7 @@ fn fields(reader: &mut Reader<'_>, version: Version) -> Result<Connect, Violatio
         clean_start: flags & CLEAN_START != 0,
         keep_alive_s: reader.u16()?,
         client_id: "".into(),
+        is_assigned: false,
         will: None,
         username: None,
         password: None,
