@@ -37,6 +37,7 @@ pub struct Will {
 
 /// CONNECT (MQTT 5 §3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of the packet, each of its own")]
 pub struct Connect {
     /// From Protocol Name and Protocol Version.
     pub version: Version,
