@@ -3,6 +3,10 @@
 use crate::reason::ReasonCode;
 use crate::violation::Violation;
 
+/// Flags that the packet type does not have, or does not have in the version spoken.
+pub(super) const WRONG_FLAGS: Violation =
+    Violation::malformed("MQTT-2.1.3-1", "the flags of the Fixed Header are not those of the type");
+
 /// What the bytes at hand hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing<'a> {
@@ -27,9 +31,13 @@ const TOO_LARGE: Violation = Violation {
     statement: "MQTT-3.2.2-15",
     detail: "the packet is larger than the Maximum Packet Size",
 };
-const RESERVED_TYPE: Violation = Violation::malformed("MQTT 5 §2.1.2", "packet type 0 is reserved");
 const LONG_LENGTH: Violation =
-    Violation::malformed("MQTT-1.5.5-1", "the Remaining Length has more than four bytes");
+    Violation::malformed("MQTT 5 §1.5.5", "the Remaining Length has more than four bytes");
+
+/// The flags each packet type may have, a bit for each value of the lower half of the first byte.
+/// Those of PUBLISH leave out QoS 3. PUBREL, SUBSCRIBE and UNSUBSCRIBE have 2, and in 3.1 with
+/// DUP 10: `decode` knows the version and tells them apart.
+const FLAGS: [u16; 16] = [0, 1, 1, 0x3F3F, 1, 1, 0x0404, 1, 0x0404, 1, 0x0404, 1, 1, 1, 1, 1];
 
 /// Finds the first packet of `input`; `maximum_packet_size` counts all its bytes.
 ///
@@ -39,8 +47,8 @@ const LONG_LENGTH: Violation =
 pub fn frame(input: &[u8], maximum_packet_size: u32) -> Result<Framing<'_>, Violation> {
     let [header, rest @ ..] = input else { return Ok(Framing::Incomplete { total: None }) };
     let header = *header;
-    if header < 0x10 {
-        return Err(RESERVED_TYPE);
+    if !is_allowed(header) {
+        return Err(wrong_header(header)); // [MQTT-2.1.3-1] [MQTT-3.3.1-4]
     }
     let (remaining, length_bytes) = match rest {
         [first, ..] if *first < 0x80 => (usize::from(*first), 1),
@@ -56,6 +64,20 @@ pub fn frame(input: &[u8], maximum_packet_size: u32) -> Result<Framing<'_>, Viol
     match input.get(1 + length_bytes..total) {
         Some(body) => Ok(Framing::Complete { header, body, length: total }),
         None => Ok(Framing::Incomplete { total: Some(total) }),
+    }
+}
+
+#[inline]
+fn is_allowed(header: u8) -> bool {
+    FLAGS.get(usize::from(header >> 4)).is_some_and(|flags| flags >> (header & 0x0F) & 1 == 1)
+}
+
+#[cold]
+fn wrong_header(header: u8) -> Violation {
+    match header >> 4 {
+        0 => Violation::malformed("MQTT 5 §2.1.2", "packet type 0 is reserved"),
+        3 => Violation::malformed("MQTT-3.3.1-4", "the QoS is 3"),
+        _ => WRONG_FLAGS,
     }
 }
 

@@ -1,11 +1,17 @@
 //! The data types of MQTT, read from a packet's body (MQTT 5 §1.5).
 
+use crate::reason::ReasonCode;
 use crate::violation::Violation;
 
 const SHORT: Violation =
     Violation::malformed("MQTT 5 §1.2", "the packet ends before its fields do");
 const NOT_UTF8: Violation = Violation::malformed("MQTT-1.5.4-1", "a string is not UTF-8");
 const NUL: Violation = Violation::malformed("MQTT-1.5.4-2", "a string holds U+0000");
+const WILDCARD_IN_TOPIC_NAME: Violation = Violation {
+    reason: ReasonCode::TOPIC_NAME_INVALID,
+    statement: "MQTT-3.3.2-2",
+    detail: "the Topic Name holds a wildcard",
+};
 
 /// What is left of a body.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +97,13 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
+    /// UTF-8 Encoded String without wildcards; it may be empty.
+    #[inline]
+    pub fn topic_name(&mut self) -> Result<&'a [u8], Violation> {
+        let bytes = self.binary()?;
+        if is_plain(bytes) { Ok(bytes) } else { checked_topic_name(bytes) }
+    }
+
     /// Nothing may be left.
     pub fn finish(self) -> Result<(), Violation> {
         if self.rest.is_empty() {
@@ -99,4 +112,46 @@ impl<'a> Reader<'a> {
             Err(Violation::malformed("MQTT 5 §1.2", "the packet goes on after its last field"))
         }
     }
+}
+
+/// The rare Topic Name: one beyond ASCII, or a wrong one.
+#[cold]
+fn checked_topic_name(bytes: &[u8]) -> Result<&[u8], Violation> {
+    std::str::from_utf8(bytes).map_err(|_| NOT_UTF8)?; // [MQTT-1.5.4-1]
+    if bytes.contains(&0) {
+        return Err(NUL); // [MQTT-1.5.4-2]
+    }
+    if bytes.iter().any(|byte| matches!(byte, b'+' | b'#')) {
+        return Err(WILDCARD_IN_TOPIC_NAME); // [MQTT-3.3.2-2]
+    }
+    Ok(bytes)
+}
+
+/// Whether all bytes are ASCII and none is NUL, `+` or `#`.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        if !is_plain_word(*word) {
+            return false;
+        }
+        rest = after;
+    }
+    match bytes.last_chunk() {
+        // The last eight overlap with those before; that is quicker than one by one.
+        Some(word) => rest.is_empty() || is_plain_word(*word),
+        None => rest.iter().all(|byte| matches!(byte, 1..0x80) && !matches!(byte, b'+' | b'#')),
+    }
+}
+
+/// `is_plain` for eight bytes at once: a byte is 0 if subtracting 1 borrows from its highest bit.
+#[inline]
+fn is_plain_word(word: [u8; 8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    const PLUS: u64 = u64::from_ne_bytes([b'+'; 8]);
+    const HASH: u64 = u64::from_ne_bytes([b'#'; 8]);
+    let word = u64::from_ne_bytes(word);
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    (word | zeros(word) | zeros(word ^ PLUS) | zeros(word ^ HASH)) & HIGHEST == 0
 }

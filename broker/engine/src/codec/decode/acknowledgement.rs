@@ -27,22 +27,22 @@ pub fn acknowledgement(
     let mut reader = Reader::new(body);
     let packet_id = reader.u16()?;
     if packet_id == 0 {
-        return Err(ZERO_PACKET_ID);
+        return Err(ZERO_PACKET_ID); // [MQTT-2.2.1-3] [MQTT-2.2.1-5]
     }
     let mut reason = ReasonCode::SUCCESS;
     if version == Version::V5 && !reader.is_empty() {
         reason = ReasonCode(reader.byte()?);
         check_reason(kind, reason)?;
         if !reader.is_empty() {
-            let mut properties = Properties::read(&mut reader, Place::Acknowledgement)?;
-            while properties.next()?.is_some() {}
+            Properties::read(&mut reader, Place::Acknowledgement)?.check()?;
         }
     }
     reader.finish()?;
     Ok(Acknowledgement { kind, packet_id, reason })
 }
 
-/// [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1]
+/// The Reason Codes that each of the four may have.
+#[inline]
 fn check_reason(kind: AcknowledgementKind, reason: ReasonCode) -> Result<(), Violation> {
     let known = match kind {
         AcknowledgementKind::Puback | AcknowledgementKind::Pubrec => {
@@ -56,6 +56,12 @@ fn check_reason(kind: AcknowledgementKind, reason: ReasonCode) -> Result<(), Vio
         Ok(())
     } else {
         let detail = "a Reason Code that this acknowledgement cannot have";
-        Err(Violation::protocol("MQTT-3.4.2-1", detail))
+        let statement = match kind {
+            AcknowledgementKind::Puback => "MQTT-3.4.2-1",
+            AcknowledgementKind::Pubrec => "MQTT-3.5.2-1",
+            AcknowledgementKind::Pubrel => "MQTT-3.6.2-1",
+            AcknowledgementKind::Pubcomp => "MQTT-3.7.2-1",
+        };
+        Err(Violation::protocol(statement, detail))
     }
 }

@@ -39,7 +39,7 @@ fn protocol(reader: &mut Reader<'_>) -> Result<Version, ConnectRefusal> {
     let name = reader.string().map_err(silent)?;
     if name != "MQTT" && name != "MQIsdp" {
         let detail = "the protocol name is neither MQTT nor MQIsdp";
-        return Err(silent(Violation::protocol("MQTT-3.1.2-1", detail))); // [MQTT-3.1.2-1]
+        return Err(silent(unsupported("MQTT-3.1.2-1", detail))); // [MQTT-3.1.2-1]
     }
     let level = reader.byte().map_err(silent)?;
     match (name, level) {
@@ -47,15 +47,22 @@ fn protocol(reader: &mut Reader<'_>) -> Result<Version, ConnectRefusal> {
         ("MQTT", 4) => Ok(Version::V3_1_1),
         ("MQTT", 5) => Ok(Version::V5),
         _ => {
-            let answer = if level >= 5 { Version::V5 } else { Version::V3_1_1 };
-            let violation = Violation {
-                reason: ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
-                statement: "MQTT-3.1.2-2",
-                detail: "the broker speaks MQTT 3.1, 3.1.1 and 5",
+            // Bridges of mosquitto set the highest bit of 3 and 4 and go on without it when they
+            // get the return code of their version.
+            let answer = match (name, level & 0x7F) {
+                ("MQIsdp", _) => Version::V3_1,
+                (_, 0..=4) => Version::V3_1_1,
+                _ => Version::V5,
             };
-            Err(ConnectRefusal { version: Some(answer), violation }) // [MQTT-3.1.2-2]
+            let detail = "the broker speaks MQTT 3.1, 3.1.1 and 5";
+            let violation = unsupported("MQTT-3.1.2-2", detail); // [MQTT-3.1.2-2]
+            Err(ConnectRefusal { version: Some(answer), violation })
         }
     }
+}
+
+fn unsupported(statement: &'static str, detail: &'static str) -> Violation {
+    Violation { reason: ReasonCode::UNSUPPORTED_PROTOCOL_VERSION, statement, detail }
 }
 
 fn fields(reader: &mut Reader<'_>, version: Version) -> Result<Connect, Violation> {
@@ -94,11 +101,13 @@ fn fields(reader: &mut Reader<'_>, version: Version) -> Result<Connect, Violatio
     if flags & WILL != 0 {
         connect.will = Some(will(version, flags, reader)?);
     }
-    if flags & USERNAME != 0 {
-        connect.username = Some(reader.string()?.into()); // [MQTT-3.1.3-12]
+    // In 3.1 the Remaining Length takes precedence over these two flags (MQTT 3.1 §3.1).
+    let may_lack = version == Version::V3_1;
+    if flags & USERNAME != 0 && !(may_lack && reader.is_empty()) {
+        connect.username = Some(reader.string()?.into()); // [MQTT-3.1.2-17] [MQTT-3.1.3-12]
     }
-    if flags & PASSWORD != 0 {
-        connect.password = Some(reader.binary()?.into());
+    if flags & PASSWORD != 0 && !(may_lack && reader.is_empty()) {
+        connect.password = Some(reader.binary()?.into()); // [MQTT-3.1.2-19]
     }
     reader.finish()?;
     Ok(connect)
@@ -112,13 +121,17 @@ fn check_flags(version: Version, flags: u8) -> Result<(), Violation> {
     if flags & WILL_QOS == WILL_QOS {
         return Err(Violation::malformed("MQTT-3.1.2-12", "the Will QoS is 3")); // [MQTT-3.1.2-12]
     }
-    if flags & WILL == 0 && flags & (WILL_QOS | WILL_RETAIN) != 0 {
-        let detail = "Will QoS or Will Retain without a will";
-        return Err(Violation::malformed("MQTT-3.1.2-11", detail)); // [MQTT-3.1.2-11] [-13]
+    if flags & WILL == 0 && flags & WILL_QOS != 0 {
+        let detail = "a Will QoS without a will";
+        return Err(Violation::malformed("MQTT-3.1.2-11", detail)); // [MQTT-3.1.2-11]
     }
-    if version == Version::V3_1_1 && flags & PASSWORD != 0 && flags & USERNAME == 0 {
+    if flags & WILL == 0 && flags & WILL_RETAIN != 0 {
+        let detail = "Will Retain without a will";
+        return Err(Violation::malformed("MQTT-3.1.2-13", detail)); // [MQTT-3.1.2-13]
+    }
+    if version != Version::V5 && flags & PASSWORD != 0 && flags & USERNAME == 0 {
         let detail = "a password without a user name";
-        return Err(Violation::malformed("MQTT3-3.1.2-22", detail));
+        return Err(Violation::malformed("MQTT3-3.1.2-22", detail)); // [MQTT3-3.1.2-22]
     }
     Ok(())
 }

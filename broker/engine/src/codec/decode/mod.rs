@@ -10,11 +10,10 @@ pub use acknowledgement::acknowledgement;
 pub use connect::{ConnectRefusal, connect};
 pub use publish::{forwardable, publish};
 
+use super::frame::WRONG_FLAGS;
 use super::packet::{Packet, Version};
 use crate::violation::Violation;
 
-const WRONG_FLAGS: Violation =
-    Violation::malformed("MQTT-2.1.3-1", "the flags of the Fixed Header are not those of the type");
 const ZERO_PACKET_ID: Violation = Violation::protocol("MQTT-2.2.1-3", "the Packet Identifier is 0");
 
 /// Decodes what a client may send, CONNECT included.
@@ -24,9 +23,12 @@ const ZERO_PACKET_ID: Violation = Violation::protocol("MQTT-2.2.1-3", "the Packe
 pub fn decode(version: Version, header: u8, body: &[u8]) -> Result<Packet<'_>, Violation> {
     let flags = header & 0x0F;
     match header >> 4 {
-        1 => connect(body)
-            .map(|packet| Packet::Connect(Box::new(packet)))
-            .map_err(|refused| refused.violation),
+        1 => {
+            check_flags(version, flags, 0)?;
+            connect(body)
+                .map(|packet| Packet::Connect(Box::new(packet)))
+                .map_err(|refused| refused.violation)
+        }
         3 => publish(version, header, body).map(Packet::Publish),
         4..=7 => acknowledgement(version, header, body).map(Packet::Acknowledgement),
         8 => {
@@ -54,7 +56,8 @@ pub fn decode(version: Version, header: u8, body: &[u8]) -> Result<Packet<'_>, V
 }
 
 /// In 3.1 the DUP bit may stand in packets that are sent again (MQTT 3.1 §2.1).
+#[inline]
 fn check_flags(version: Version, flags: u8, expected: u8) -> Result<(), Violation> {
-    let flags = if version == Version::V3_1 { flags & !0x08 } else { flags };
-    if flags == expected { Ok(()) } else { Err(WRONG_FLAGS) } // [MQTT-2.1.3-1]
+    let is_again = version == Version::V3_1 && expected == 2 && flags == 0x0A;
+    if flags == expected || is_again { Ok(()) } else { Err(WRONG_FLAGS) } // [MQTT-2.1.3-1]
 }

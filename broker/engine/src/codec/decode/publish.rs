@@ -4,16 +4,10 @@ use super::ZERO_PACKET_ID;
 use crate::codec::packet::{Publish, PublishProperties, Version};
 use crate::codec::property::{self, Place, Properties, Value};
 use crate::codec::reader::Reader;
-use crate::reason::ReasonCode;
 use crate::violation::Violation;
 
 const QOS_3: Violation = Violation::malformed("MQTT-3.3.1-4", "the QoS is 3");
 const DUP_AT_QOS_0: Violation = Violation::malformed("MQTT-3.3.1-2", "DUP at QoS 0");
-const WILDCARD_IN_TOPIC_NAME: Violation = Violation {
-    reason: ReasonCode::TOPIC_NAME_INVALID,
-    statement: "MQTT-3.3.2-2",
-    detail: "the Topic Name holds a wildcard",
-};
 const EMPTY_TOPIC: Violation =
     Violation::protocol("MQTT-4.7.3-1", "the Topic Name is empty and no alias stands for it");
 
@@ -32,10 +26,7 @@ pub fn publish(version: Version, header: u8, body: &[u8]) -> Result<Publish<'_>,
         return Err(DUP_AT_QOS_0); // [MQTT-3.3.1-2]
     }
     let mut reader = Reader::new(body);
-    let topic = reader.string()?.as_bytes(); // [MQTT-3.3.2-1]
-    if topic.iter().any(|byte| matches!(byte, b'+' | b'#')) {
-        return Err(WILDCARD_IN_TOPIC_NAME); // [MQTT-3.3.2-2]
-    }
+    let topic = reader.topic_name()?; // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
     let packet_id = if qos > 0 { reader.u16()? } else { 0 };
     if qos > 0 && packet_id == 0 {
         return Err(ZERO_PACKET_ID); // [MQTT-2.2.1-3]
@@ -66,13 +57,6 @@ fn read_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'a>,
                 properties.verbatim = false;
             }
             (property::TOPIC_ALIAS, Value::Two(value)) => {
-                if value == 0 {
-                    return Err(Violation {
-                        reason: ReasonCode::TOPIC_ALIAS_INVALID,
-                        statement: "MQTT-3.3.2-8",
-                        detail: "the Topic Alias is 0",
-                    });
-                }
                 properties.topic_alias = Some(value);
                 properties.verbatim = false;
             }
@@ -92,6 +76,10 @@ fn read_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'a>,
 /// Appends the properties a PUBLISH is sent on with: all but Message Expiry Interval and Topic
 /// Alias, in their order.
 pub fn forwardable(properties: &PublishProperties<'_>, out: &mut Vec<u8>) {
+    if properties.verbatim {
+        out.extend_from_slice(properties.raw);
+        return;
+    }
     let mut section = Properties::whole(properties.raw, Place::Publish);
     loop {
         let before = section.raw();

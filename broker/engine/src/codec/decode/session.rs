@@ -40,30 +40,30 @@ pub(super) fn disconnect(version: Version, body: &[u8]) -> Result<Disconnect, Vi
 }
 
 pub(super) fn auth(body: &[u8]) -> Result<Auth, Violation> {
-    let mut auth = Auth { reason: ReasonCode::SUCCESS, method: None, data: None };
     let mut reader = Reader::new(body);
-    if reader.is_empty() {
-        return Ok(auth);
-    }
-    auth.reason = ReasonCode(reader.byte()?);
-    if !matches!(auth.reason.0, 0x00 | 0x18 | 0x19) {
-        let detail = "a Reason Code that AUTH cannot have";
+    // An empty body stands for Success, which only a server sends (MQTT 5 §3.15.2.1).
+    let reason = if reader.is_empty() { ReasonCode::SUCCESS } else { ReasonCode(reader.byte()?) };
+    if !matches!(reason, ReasonCode::CONTINUE_AUTHENTICATION | ReasonCode::REAUTHENTICATE) {
+        let detail = "a Reason Code that a client's AUTH cannot have";
         return Err(Violation::protocol("MQTT-3.15.2-1", detail)); // [MQTT-3.15.2-1]
     }
-    if !reader.is_empty() {
-        let mut properties = Properties::read(&mut reader, Place::Auth)?;
-        while let Some((identifier, value)) = properties.next()? {
-            match (identifier, value) {
-                (property::AUTHENTICATION_METHOD, Value::Text(value)) => {
-                    auth.method = Some(value.into());
-                }
-                (property::AUTHENTICATION_DATA, Value::Binary(value)) => {
-                    auth.data = Some(value.into());
-                }
-                _ => {}
+    let mut auth = Auth { reason, method: None, data: None };
+    let mut properties = Properties::read(&mut reader, Place::Auth)?;
+    while let Some((identifier, value)) = properties.next()? {
+        match (identifier, value) {
+            (property::AUTHENTICATION_METHOD, Value::Text(value)) => {
+                auth.method = Some(value.into());
             }
+            (property::AUTHENTICATION_DATA, Value::Binary(value)) => {
+                auth.data = Some(value.into());
+            }
+            _ => {}
         }
     }
     reader.finish()?;
+    if auth.method.is_none() {
+        let detail = "AUTH without an Authentication Method";
+        return Err(Violation::protocol("MQTT 5 §3.15.2.2.2", detail));
+    }
     Ok(auth)
 }

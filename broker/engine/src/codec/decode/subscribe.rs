@@ -41,13 +41,20 @@ fn request(version: Version, reader: &mut Reader<'_>) -> Result<SubscriptionRequ
     let filter = reader.string()?; // [MQTT-3.8.3-1]
     let options = reader.byte()?;
     let qos = options & 3;
-    if qos == 3 {
-        return Err(Violation::malformed("MQTT-3.8.3-5", "the QoS asked for is 3"));
-    }
-    let reserved = if version == Version::V5 { 0xC0 } else { 0xFC };
+    let (reserved, statement) = match version {
+        Version::V5 => (0xC0, "MQTT-3.8.3-5"),
+        _ => (0xFC, "MQTT3-3-8.3-4"),
+    };
     if options & reserved != 0 {
         let detail = "reserved Subscription Options are set";
-        return Err(Violation::malformed("MQTT-3.8.3-5", detail)); // [MQTT-3.8.3-5]
+        return Err(Violation::malformed(statement, detail)); // [MQTT-3.8.3-5]
+    }
+    if qos == 3 {
+        let detail = "the QoS asked for is 3";
+        return Err(match version {
+            Version::V5 => Violation::protocol("MQTT 5 §3.8.3.1", detail),
+            _ => Violation::malformed(statement, detail),
+        });
     }
     let no_local = options & 4 != 0;
     if no_local && (filter == "$share" || filter.starts_with("$share/")) {
@@ -71,8 +78,7 @@ pub(super) fn unsubscribe(version: Version, body: &[u8]) -> Result<Unsubscribe, 
     let mut reader = Reader::new(body);
     let packet_id = packet_id(&mut reader)?;
     if version == Version::V5 {
-        let mut properties = Properties::read(&mut reader, Place::Unsubscribe)?;
-        while properties.next()?.is_some() {}
+        Properties::read(&mut reader, Place::Unsubscribe)?.check()?;
     }
     let mut filters = Vec::new();
     while !reader.is_empty() {

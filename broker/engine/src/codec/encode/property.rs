@@ -29,7 +29,7 @@ pub(super) fn four(out: &mut Vec<u8>, identifier: u8, value: Option<u32>) {
 }
 
 pub(super) fn text(out: &mut Vec<u8>, identifier: u8, value: Option<&str>) {
-    bytes(out, identifier, value.map(str::as_bytes));
+    bytes(out, identifier, value.map(|text| fitting(text).as_bytes()));
 }
 
 pub(super) fn bytes(out: &mut Vec<u8>, identifier: u8, value: Option<&[u8]>) {
@@ -37,4 +37,13 @@ pub(super) fn bytes(out: &mut Vec<u8>, identifier: u8, value: Option<&[u8]>) {
         out.push(identifier);
         binary(out, value);
     }
+}
+
+/// As much of a text as a UTF-8 Encoded String holds: 65,535 bytes, cut between characters.
+fn fitting(text: &str) -> &str {
+    let mut end = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
