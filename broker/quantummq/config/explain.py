@@ -55,8 +55,13 @@ def is_list(annotation: object) -> bool:
 
 
 def _is_echo(fault: ErrorDetails) -> bool:
-    """An array of tables is called too short when its tables are wrong; those say it already."""
-    return fault["type"] == "too_short" and bool(fault["input"])
+    """Whether another fault says it already.
+
+    An array of tables is called too short when its tables are wrong, and a default is not made
+    from a value that is wrong.
+    """
+    too_short = fault["type"] == "too_short" and bool(fault["input"])
+    return too_short or fault["type"] == "default_factory_not_called"
 
 
 def _explain(fault: ErrorDetails) -> ConfigError:
