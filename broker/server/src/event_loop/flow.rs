@@ -195,6 +195,12 @@ impl EventLoop {
         match self.shard.state(connection) {
             State::Closing => self.begin_close(connection),
             State::Parked => transport.parked = true,
+            State::Leaving => {
+                if let Some(hand_over) = self.shard.hand_over(connection) {
+                    self.hand_over(connection, *hand_over);
+                }
+                return;
+            }
             State::Open if transport.parked => {
                 transport.parked = false;
                 let flow = self.shard.resume(connection, self.now_ms);
