@@ -1,9 +1,12 @@
 //! The match cache of one shard: Topic Name → route, as long as the epochs agree.
 
+use std::ops::Deref;
+
 use hashbrown::HashMap;
 
 use super::epochs::{Epochs, Stamp};
 use super::route::Route;
+use super::tree::Tree;
 
 /// Longer topics are matched each time: the cache's keys stay small whatever clients send.
 const TOPIC_BYTES_MAX: usize = 256;
@@ -23,6 +26,8 @@ pub struct MatchCache {
 struct Cached {
     stamp: Stamp,
     epoch_index: u32,
+    /// Whether a filter that begins with a wildcard is part of the route.
+    is_wildcard_first: bool,
     route: Route,
 }
 
@@ -32,39 +37,60 @@ impl MatchCache {
         Self { routes: HashMap::default(), entries_max: entries_max as usize, weight: 0 }
     }
 
-    /// The route of `topic`; `find` asks the tree (and must read the epochs under its lock).
+    /// The route of `topic`; `tree` takes the tree's lock where the cache does not know.
     #[inline]
-    pub fn route(
+    pub fn route<G: Deref<Target = Tree>>(
         &mut self,
         topic: &[u8],
         epochs: &Epochs,
-        find: impl FnOnce() -> (Stamp, Route),
+        tree: impl FnOnce() -> G,
     ) -> Route {
-        if let Some(cached) = self.routes.get_mut(topic) {
-            if cached.stamp == epochs.stamp(cached.epoch_index as usize) {
-                return cached.route.clone();
-            }
-            let (stamp, route) = find();
-            self.weight = self.weight + route.weight() - cached.route.weight();
-            cached.stamp = stamp;
-            cached.route = route.clone();
+        let Some(cached) = self.routes.get_mut(topic) else {
+            let cached = find(topic, epochs, &tree());
+            let route = cached.route.clone();
+            self.insert(topic, cached);
             return route;
+        };
+        let stamp = epochs.stamp(cached.epoch_index as usize);
+        if cached.stamp == stamp {
+            return cached.route.clone();
         }
-        let (stamp, route) = find();
-        self.insert(topic, epochs, stamp, &route);
+        let tree = tree();
+        // The epochs are read under the lock: what is found then belongs to them.
+        let stamp = epochs.stamp(cached.epoch_index as usize);
+        let only_wildcards = cached.stamp.is_same_level(stamp) && !cached.is_wildcard_first;
+        if only_wildcards && !tree.has_wildcard_first(topic) {
+            cached.stamp = stamp;
+            return cached.route.clone();
+        }
+        let before = cached.route.weight();
+        *cached = find(topic, epochs, &tree);
+        let route = cached.route.clone();
+        self.weight = self.weight + route.weight() - before;
         route
     }
 
-    fn insert(&mut self, topic: &[u8], epochs: &Epochs, stamp: Stamp, route: &Route) {
-        if topic.len() > TOPIC_BYTES_MAX || route.weight() > WEIGHT_MAX / 4 {
+    fn insert(&mut self, topic: &[u8], cached: Cached) {
+        let weight = cached.route.weight();
+        if topic.len() > TOPIC_BYTES_MAX || weight > WEIGHT_MAX / 4 {
             return;
         }
-        if self.routes.len() >= self.entries_max || self.weight + route.weight() > WEIGHT_MAX {
+        if self.routes.len() >= self.entries_max || self.weight + weight > WEIGHT_MAX {
             self.routes.clear();
             self.weight = 0;
         }
-        self.weight += route.weight();
-        let epoch_index = u32::try_from(epochs.index(topic)).unwrap_or_default();
-        self.routes.insert(topic.into(), Cached { stamp, epoch_index, route: route.clone() });
+        self.weight += weight;
+        self.routes.insert(topic.into(), cached);
+    }
+}
+
+/// Asks the tree.
+fn find(topic: &[u8], epochs: &Epochs, tree: &Tree) -> Cached {
+    let index = epochs.index(topic);
+    Cached {
+        stamp: epochs.stamp(index),
+        epoch_index: u32::try_from(index).unwrap_or_default(),
+        is_wildcard_first: tree.has_wildcard_first(topic),
+        route: tree.route(topic),
     }
 }

@@ -23,6 +23,13 @@ pub struct Stamp {
     wildcard: u64,
 }
 
+impl Stamp {
+    /// Whether nothing changed but filters that begin with a wildcard.
+    pub fn is_same_level(self, other: Self) -> bool {
+        self.level == other.level
+    }
+}
+
 impl Epochs {
     /// All at zero; `seed` keys the hash of levels.
     pub fn new(seed: u64) -> Self {

@@ -132,6 +132,13 @@ impl Tree {
         Route::new(matched)
     }
 
+    /// Whether a filter that begins with a wildcard matches `topic`.
+    pub fn has_wildcard_first(&self, topic: &[u8]) -> bool {
+        let mut found = false;
+        self.wild.each_wildcard_first(topic, |_| found = true);
+        found
+    }
+
     fn add_group(&mut self, name: &str, filter: &str, key: (Box<str>, Box<str>)) -> GroupId {
         let group = Group {
             name: name.into(),

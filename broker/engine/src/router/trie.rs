@@ -156,7 +156,16 @@ impl Trie {
     }
 
     /// Calls `hit` with the leaf of each filter that matches `topic` (MQTT 5 §4.7).
-    pub fn each_match<'a>(&'a self, topic: &[u8], mut hit: impl FnMut(&'a Leaf)) {
+    pub fn each_match<'a>(&'a self, topic: &[u8], hit: impl FnMut(&'a Leaf)) {
+        self.walk(topic, false, hit);
+    }
+
+    /// The same for those filters alone that begin with a wildcard.
+    pub fn each_wildcard_first<'a>(&'a self, topic: &[u8], hit: impl FnMut(&'a Leaf)) {
+        self.walk(topic, true, hit);
+    }
+
+    fn walk<'a>(&'a self, topic: &[u8], wildcard_first: bool, mut hit: impl FnMut(&'a Leaf)) {
         if self.edges.is_empty() && self.node(ROOT).is_none_or(|root| root.many.is_none()) {
             return;
         }
@@ -187,8 +196,11 @@ impl Trie {
                 ahead.push((node.plus, next));
             }
             let only_plus = node.plus != NONE && node.children == 1;
+            if only_plus || (wildcard_first && id == ROOT) {
+                continue;
+            }
             // A topic holds no `+`, so the literal edge is never the wildcard's.
-            if let (false, Some(child)) = (only_plus, self.child(id, level)) {
+            if let Some(child) = self.child(id, level) {
                 ahead.push((child, next));
             }
         }

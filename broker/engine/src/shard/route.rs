@@ -99,11 +99,7 @@ impl Shard {
     #[inline]
     fn find_route(&mut self, topic: &[u8]) -> Route {
         let shared = &self.shared;
-        self.cache.route(topic, &shared.epochs, || {
-            let tree = shared.tree();
-            let stamp = shared.epochs.stamp(shared.epochs.index(topic));
-            (stamp, tree.route(topic))
-        })
+        self.cache.route(topic, &shared.epochs, || shared.tree())
     }
 
     fn route_set(&mut self, matched: &Arc<Matched>, parcel: &mut Parcel<'_>, now_ms: u64) {
