@@ -7,13 +7,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from generator import conformance, counters
+from generator import command_line, conformance, counters, python_api
+from quantummq.config import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 PAGES: dict[str, Callable[[Path], str]] = {
+    "command-line.md": command_line.page,
+    "configuration.md": lambda _: reference.render_markdown(),
+    "configuration.schema.json": lambda _: reference.json_schema(),
     "conformance.md": conformance.page,
     "counters.md": counters.page,
+    "python.md": python_api.page,
 }
 
 

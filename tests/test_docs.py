@@ -34,7 +34,6 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<about>[^\n`]*)\n(?P<text>.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\((?!https?://|mailto:)(?P<target>[^)#\s]+)?(?P<part>#[^)\s]*)?\)")
 TAGS = [("toml",), ("sh",), ("python",)]
-USERS = {"alice": "wonderland", "bob": "builder"}
 
 
 class Example(NamedTuple):
@@ -119,10 +118,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("etc")
     write_certificates(folder)
     program = Path(sys.executable).with_name("quantummq")
-    for user, password in USERS.items():
+    for file, options in (("passwords", []), ("scram", ["--scram"])):
         subprocess.run(
-            [program, "passwd", folder / "users", user],
-            input=f"{password}\n",
+            [program, "passwd", folder / file, "alice", *options],
+            input="wonderland\n",
             text=True,
             check=True,
             stdout=subprocess.DEVNULL,

@@ -63,11 +63,10 @@ def _row(option: click.Option) -> str:
     """One option: its spellings and value, its help, and what it is when not given."""
     names = ", ".join([*option.opts, *option.secondary_opts])
     value = "" if option.is_flag or option.count else f" {_value(option)}"
-    more = " May be given more than once." if option.multiple else ""
     given = option.default is not None and not option.is_flag and option.show_default
     default = f" Default: `{option.default}`." if given else ""
     text = " ".join((option.help or "").split()).replace("|", "\\|")
-    return f"| `{names}{value}` | {text}{more}{default} |"
+    return f"| `{names}{value}` | {text}{default} |"
 
 
 def _value(option: click.Option) -> str:
