@@ -21,6 +21,7 @@ LAYERS: dict[str, int] = {
     "errors": 0,
     "log": 0,
     "paths": 0,
+    "clock": 1,
     "config": 1,
     "engine": 2,
     "plugin": 2,
@@ -29,8 +30,12 @@ LAYERS: dict[str, int] = {
     "bridge": 3,
     "cluster": 3,
     "queues": 3,
-    "broker": 4,
-    "cli": 5,
+    "events": 3,
+    "options": 3,
+    "subscription": 3,
+    "decisions": 4,
+    "broker": 5,
+    "cli": 6,
 }
 
 

@@ -333,6 +333,10 @@ class AuthenticationRequest:
         """The client's certificate, DER, if it showed one that verified."""
 
     @property
+    def user(self) -> str:
+        """On re-authentication, whose connection it is; else empty."""
+
+    @property
     def protocol_level(self) -> int:
         """3, 4 or 5: MQTT 3.1, 3.1.1 or 5."""
 

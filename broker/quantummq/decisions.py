@@ -202,6 +202,7 @@ def _request(question: Question) -> AuthenticationRequest:
         certificate=question.certificate,
         method=question.method,
         data=question.data,
+        current_user=question.user if question.step == "reauthenticate" else None,
     )
 
 

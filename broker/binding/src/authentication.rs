@@ -90,6 +90,11 @@ impl AuthenticationRequest {
     }
 
     #[getter]
+    fn user(&self) -> &str {
+        &self.request.user
+    }
+
+    #[getter]
     fn protocol_level(&self) -> u8 {
         self.request.protocol_level
     }
@@ -97,7 +102,8 @@ impl AuthenticationRequest {
     /// Without password and Authentication Data.
     fn __repr__(&self) -> String {
         format!(
-            "AuthenticationRequest(step={:?}, client_id={:?}, username={:?}, listener={:?}, peer={:?})",
+            "AuthenticationRequest(step={:?}, client_id={:?}, username={:?}, listener={:?}, \
+             peer={:?})",
             self.step(),
             self.request.client_id,
             self.request.username,
