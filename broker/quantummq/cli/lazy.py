@@ -44,9 +44,9 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = get_close_matches(args[0] if args else "", self._lazy, n=1)
-            if near:
-                error.message += f' Did you mean "{near[0]}"?'
-            raise
+            if not near:
+                raise
+            raise click.UsageError(f'{error.message} Did you mean "{near[0]}"?', ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands in the help, without importing them."""
