@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from quantummq.broker import Broker
@@ -55,20 +56,15 @@ async def _tell_events(broker: Broker) -> None:
 
 
 async def _tell_rises(broker: Broker) -> None:
-    before = counters(broker)
+    before = broker.counters()
     while True:
         await asyncio.sleep(SUMMARY_INTERVAL_S)
-        now = counters(broker)
+        now = broker.counters()
         tell_rises(before, now)
         before = now
 
 
-def counters(broker: Broker) -> dict[str, int]:
-    """The broker's counters by name."""
-    return {counter.name: counter.value for counter in broker.counters()}
-
-
-def tell_rises(before: dict[str, int], now: dict[str, int]) -> None:
+def tell_rises(before: Mapping[str, int], now: Mapping[str, int]) -> None:
     """A line for each counter in `_TOLD` that rose."""
     for name, message in _TOLD.items():
         rise = now.get(name, 0) - before.get(name, 0)

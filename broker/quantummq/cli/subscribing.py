@@ -173,14 +173,19 @@ class _Subscriber:
             return
         if message.retain and wanted.remove_retained:
             client.publish(message.topic, b"", qos=min(1, wanted.qos), retain=True)
-        skipped = (message.retain and wanted.ignore_stale) or any(
-            topic_matches_sub(each, message.topic) for each in wanted.dropped_filters
-        )
-        if not skipped:
+        if not self._is_skipped(message):
             self._print(message)
         client.ack(message.mid, message.qos)
         if wanted.count and self._printed >= wanted.count:
             self._done = True
+
+    def _is_skipped(self, message: MQTTMessage) -> bool:
+        wanted = self._wanted
+        stale = message.retain and wanted.ignore_stale
+        # What removes a retained message comes to us as well.
+        removal = wanted.remove_retained and not message.retain and not message.payload
+        dropped = any(topic_matches_sub(each, message.topic) for each in wanted.dropped_filters)
+        return stale or removal or dropped
 
     def _print(self, message: MQTTMessage) -> None:
         out = sys.stdout.buffer
