@@ -53,10 +53,13 @@ class EngineOptions:
         queued_bytes: int,
         subscriptions_per_session: int,
         subscriptions: int,
+        subscription_bytes_per_session: int,
+        subscription_bytes: int,
         retained_messages: int,
         retained_bytes: int,
         output_bytes: int,
         output_bytes_total: int,
+        input_bytes_total: int,
         match_cache_entries: int,
         host_records: int,
         host_subscription_bytes: int,
@@ -78,10 +81,13 @@ class EngineOptions:
             queued_bytes: Bytes in all queues; a new one is dropped.
             subscriptions_per_session: Subscriptions of a session; SUBACK says 0x97.
             subscriptions: Subscriptions in all; SUBACK says 0x97.
+            subscription_bytes_per_session: Bytes of one session's filters.
+            subscription_bytes: Bytes of all filters.
             retained_messages: Retained messages; a new topic is refused with 0x97.
             retained_bytes: Bytes of all retained messages; a new topic is refused with 0x97.
             output_bytes: Bytes waiting for one connection; QoS 0 is dropped for it.
             output_bytes_total: Bytes waiting on a shard; QoS 0 is dropped for slow readers.
+            input_bytes_total: Bytes of incomplete packets on a shard; the largest are given up.
             match_cache_entries: Topic names a shard remembers; then it starts afresh.
             host_records: Records waiting for `drain`; events are dropped.
             host_subscription_bytes: Bytes waiting for one host subscription; then messages for

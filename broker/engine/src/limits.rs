@@ -9,7 +9,8 @@ pub struct Limits {
     pub session_queue_bytes: u64,
     /// Messages in all queues together; at the limit a new one is dropped and counted.
     pub queued_messages: u64,
-    /// Bytes in all queues together; same policy.
+    /// Bytes in all queues and wills together; same policy, and a CONNECT whose will does not fit
+    /// is refused with 0x97.
     pub queued_bytes: u64,
     /// Sessions, connected or not; at the limit a new one is refused with 0x97.
     pub sessions: u32,
@@ -17,6 +18,10 @@ pub struct Limits {
     pub subscriptions_per_session: u32,
     /// Subscriptions in all; at the limit SUBACK says 0x97.
     pub subscriptions: u32,
+    /// Bytes of one session's filters; at the limit SUBACK says 0x97.
+    pub subscription_bytes_per_session: u64,
+    /// Bytes of all filters; at the limit SUBACK says 0x97.
+    pub subscription_bytes: u64,
     /// Retained messages; at the limit a new topic is refused with 0x97.
     pub retained_messages: u32,
     /// Bytes of all retained messages; same policy.
@@ -25,6 +30,9 @@ pub struct Limits {
     pub output_bytes: u32,
     /// Bytes waiting in all output buffers of a shard before QoS 0 is dropped for slow ones.
     pub output_bytes_total: u64,
+    /// Bytes of incomplete packets of a shard; above it whoever adds to one that is larger than
+    /// 64 KiB is disconnected with 0x97.
+    pub input_bytes_total: u64,
     /// Entries of a shard's match cache; at the limit it starts afresh.
     pub match_cache_entries: u32,
     /// Records waiting for the host; at the limit events are dropped and counted.
@@ -47,11 +55,14 @@ impl Default for Limits {
             sessions: 1_000_000,
             subscriptions_per_session: 100_000,
             subscriptions: 10_000_000,
+            subscription_bytes_per_session: 16 << 20,
+            subscription_bytes: 1 << 30,
             retained_messages: 1_000_000,
             retained_bytes: 1 << 30,
             // 16 MiB: a burst of 100,000 small messages passes, a stalled reader costs no more.
             output_bytes: 16 << 20,
             output_bytes_total: 512 << 20,
+            input_bytes_total: 512 << 20,
             match_cache_entries: 131_072,
             host_records: 65_536,
             host_subscription_bytes: 16 << 20,

@@ -70,6 +70,14 @@ impl RetainedStore {
         replaced.map(|entry| entry.0)
     }
 
+    /// Takes out what has expired; how many there were.
+    pub fn remove_expired(&mut self, now_ms: u64) -> usize {
+        let before = self.messages.len();
+        self.messages.retain(|entry| !entry.0.is_expired(now_ms));
+        self.bytes = self.messages.iter().map(|entry| entry.0.size()).sum();
+        before - self.messages.len()
+    }
+
     /// Takes the message of `topic` out.
     pub fn remove(&mut self, topic: &[u8]) -> Option<SharedMessage> {
         let removed = self.messages.take(topic)?;

@@ -94,6 +94,13 @@ impl Shared {
         found.iter().map(message).collect()
     }
 
+    /// Counts `bytes` among those of all queues until the charge is dropped; `None` at the limit.
+    pub fn charge(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
+        let held = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let charge = Charge { shared: Arc::clone(self), bytes };
+        (held + bytes <= self.limits.queued_bytes).then_some(charge)
+    }
+
     /// The next number of the log.
     #[inline]
     pub fn next_number(&self) -> u64 {
@@ -111,5 +118,18 @@ impl Shared {
         let count = self.assigned.fetch_add(1, Ordering::Relaxed);
         let salt = self.client_hash.hash_one((self.seed, count));
         format!("auto-{salt:016x}{count:x}").into()
+    }
+}
+
+/// Bytes counted among those of all queues, as long as it lives.
+#[derive(Debug)]
+pub struct Charge {
+    shared: Arc<Shared>,
+    bytes: u64,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.shared.queued_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

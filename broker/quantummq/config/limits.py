@@ -32,13 +32,20 @@ class Limits(Table):
     )
     queued_bytes: Bytes = Field(
         default=1024 * _MIB,
-        description="Bytes waiting in all queues together; a new message is dropped.",
+        description="Bytes of all queues and wills together; a new message is dropped, and a "
+        "CONNECT whose will does not fit is refused with 0x97.",
     )
     subscriptions_per_session: Count = Field(
         default=100_000, description="Subscriptions of one session; SUBACK answers 0x97."
     )
     subscriptions: Count = Field(
         default=10_000_000, description="Subscriptions in all; SUBACK answers 0x97."
+    )
+    subscription_bytes_per_session: Bytes = Field(
+        default=16 * _MIB, description="Bytes of one session's filters; SUBACK answers 0x97."
+    )
+    subscription_bytes: Bytes = Field(
+        default=1024 * _MIB, description="Bytes of all filters; SUBACK answers 0x97."
     )
     retained_messages: Count = Field(
         default=1_000_000, description="Retained messages; a new topic is refused with 0x97."
@@ -57,6 +64,11 @@ class Limits(Table):
         default=512 * _MIB,
         description="Bytes waiting to be sent on one shard before QoS 0 is dropped for those "
         "who read slowly.",
+    )
+    input_bytes_total: Bytes = Field(
+        default=512 * _MIB,
+        description="Bytes of incomplete packets on one shard; above it whoever adds to one "
+        "larger than 64 KiB is disconnected with 0x97.",
     )
     match_cache_entries: Count = Field(
         default=131_072,

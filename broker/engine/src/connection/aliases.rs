@@ -17,10 +17,23 @@ const UNKNOWN: Violation = Violation {
     detail: "the Topic Alias has no Topic Name yet",
 };
 
+/// All topics of one connection's aliases together; two of the longest fit.
+const INBOUND_BYTES_MAX: usize = 128 * 1024;
+
+/// The same for ours: longer topics are sent in full.
+const OUTBOUND_BYTES_MAX: usize = 16 * 1024;
+
+const TOO_LARGE: Violation = Violation {
+    reason: ReasonCode::QUOTA_EXCEEDED,
+    statement: "MQTT 5 §3.3.2.3.4",
+    detail: "the topics of all aliases exceed 128 KiB",
+};
+
 /// What the client's aliases stand for.
 #[derive(Debug, Default)]
 pub struct InboundAliases {
     topics: Vec<Option<Box<[u8]>>>,
+    bytes: usize,
 }
 
 impl InboundAliases {
@@ -38,6 +51,11 @@ impl InboundAliases {
         }
         let slot = self.topics.get_mut(at).ok_or(INVALID)?;
         if !topic.is_empty() && slot.as_deref() != Some(topic) {
+            self.bytes -= slot.as_ref().map_or(0, |held| held.len());
+            self.bytes += topic.len();
+            if self.bytes > INBOUND_BYTES_MAX {
+                return Err(TOO_LARGE);
+            }
             *slot = Some(topic.into());
         }
         slot.as_deref().ok_or(UNKNOWN)
@@ -48,6 +66,7 @@ impl InboundAliases {
 #[derive(Debug)]
 pub struct OutboundAliases {
     maximum: u16,
+    bytes: usize,
     aliases: HashMap<Box<[u8]>, u16, foldhash::fast::RandomState>,
 }
 
@@ -65,7 +84,7 @@ pub enum Alias {
 impl OutboundAliases {
     /// At most `maximum` aliases, above 0.
     pub fn new(maximum: u16) -> Self {
-        Self { maximum, aliases: HashMap::default() }
+        Self { maximum, bytes: 0, aliases: HashMap::default() }
     }
 
     /// The alias for `topic`, which is about to be sent.
@@ -75,9 +94,11 @@ impl OutboundAliases {
         }
         let given = u16::try_from(self.aliases.len()).unwrap_or(u16::MAX);
         // An alias costs three bytes more the first time, and saves the topic from then on.
-        if given >= self.maximum || topic.len() < 4 {
+        let fits = self.bytes + topic.len() <= OUTBOUND_BYTES_MAX;
+        if given >= self.maximum || topic.len() < 4 || !fits {
             return Alias::None;
         }
+        self.bytes += topic.len();
         self.aliases.insert(topic.into(), given + 1);
         Alias::New(given + 1)
     }

@@ -52,6 +52,8 @@ pub struct Connection {
     pub phase: Phase,
     /// The host decides about it: nothing is read meanwhile.
     pub is_parked: bool,
+    /// It does not read its answers: nothing is read from it until it does.
+    pub is_choked: bool,
     /// It is in the list of connections that want attention.
     pub is_dirty: bool,
     /// From CONNECT on; 5 before.
@@ -68,6 +70,10 @@ pub struct Connection {
     pub tail: Vec<u8>,
     /// What is to be written.
     pub output: Output,
+    /// What of `output` is counted in the shard's total.
+    pub output_counted: usize,
+    /// What of `tail` is counted in the shard's total.
+    pub tail_counted: usize,
     /// Answers that wait for a commit, in order.
     pub waiting: Option<Box<Waiting>>,
     /// One and a half times the Keep Alive in milliseconds, or 0 [MQTT-3.1.2-22].
@@ -100,6 +106,7 @@ impl Connection {
         Self {
             phase: Phase::Connecting,
             is_parked: false,
+            is_choked: false,
             is_dirty: false,
             version: Version::V5,
             problem_information: true,
@@ -109,6 +116,8 @@ impl Connection {
             peer,
             tail: Vec::new(),
             output: Output::default(),
+            output_counted: 0,
+            tail_counted: 0,
             waiting: None,
             keep_alive_ms: 0,
             heard_at_ms: now_ms,

@@ -31,12 +31,18 @@ pub struct Tree {
     groups: Slots<Group>,
     group_ids: HashMap<(Box<str>, Box<str>), GroupId, foldhash::fast::RandomState>,
     count: usize,
+    bytes: u64,
 }
 
 impl Tree {
     /// How many subscriptions there are.
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// Bytes of all filters, those of several subscribers counted for each.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether there is none.
@@ -47,7 +53,7 @@ impl Tree {
     /// Makes or changes a subscription; whether it is new.
     pub fn subscribe(&mut self, filter: &str, subscriber: Subscriber) -> bool {
         let is_new = self.leaf_mut(filter).subscribers.insert(subscriber);
-        self.count += usize::from(is_new);
+        self.count_new(is_new, filter);
         is_new
     }
 
@@ -56,7 +62,7 @@ impl Tree {
         let removed =
             self.find_mut(filter).is_some_and(|leaf| leaf.subscribers.remove(queue).is_some());
         if removed {
-            self.count -= 1;
+            self.count_gone(filter);
             self.prune(filter);
         }
         removed
@@ -79,7 +85,7 @@ impl Tree {
             None => members.push(member),
         }
         group.members = members.into();
-        self.count += usize::from(is_new);
+        self.count_new(is_new, filter);
         is_new
     }
 
@@ -93,9 +99,10 @@ impl Tree {
         if members.len() == group.members.len() {
             return false;
         }
-        self.count -= 1;
         group.members = members.into();
-        if group.members.is_empty() {
+        let is_last = group.members.is_empty();
+        self.count_gone(filter);
+        if is_last {
             self.groups.remove(id.slot, id.generation);
             self.group_ids.remove(&key);
             if let Some(leaf) = self.find_mut(filter) {
@@ -137,6 +144,18 @@ impl Tree {
         let mut found = false;
         self.wild.each_wildcard_first(topic, |_| found = true);
         found
+    }
+
+    fn count_new(&mut self, is_new: bool, filter: &str) {
+        if is_new {
+            self.count += 1;
+            self.bytes += filter.len() as u64;
+        }
+    }
+
+    fn count_gone(&mut self, filter: &str) {
+        self.count -= 1;
+        self.bytes -= filter.len() as u64;
     }
 
     fn add_group(&mut self, name: &str, filter: &str, key: (Box<str>, Box<str>)) -> GroupId {

@@ -18,6 +18,7 @@ use crate::host::{ConnectionRef, HostWindow};
 use crate::message::SharedMessage;
 use crate::retained::Position;
 use crate::router::{QueueRef, SharedState, SubscriptionOptions};
+use crate::shared::Charge;
 
 /// Session Expiry Interval that never runs out (MQTT 5 §3.1.2.11.2).
 pub const EXPIRY_NEVER: u32 = u32::MAX;
@@ -77,6 +78,8 @@ pub struct SessionWill {
     pub delay_s: u32,
     /// When the delay runs out, once the connection is gone; 0 before.
     pub due_at_ms: u64,
+    /// What it takes of the limit of all queues.
+    pub charge: Charge,
 }
 
 /// Retained messages on their way to one new subscription.

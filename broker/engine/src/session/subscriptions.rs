@@ -18,7 +18,10 @@ pub struct Subscription {
 
 /// Subscriptions by filter, as the client wrote it, mount point left out.
 #[derive(Debug, Default)]
-pub struct Subscriptions(Table);
+pub struct Subscriptions {
+    table: Table,
+    bytes: u64,
+}
 
 #[derive(Debug)]
 enum Table {
@@ -35,10 +38,15 @@ impl Default for Table {
 impl Subscriptions {
     /// How many there are.
     pub fn len(&self) -> usize {
-        match &self.0 {
+        match &self.table {
             Table::List(list) => list.len(),
             Table::Map(map) => map.len(),
         }
+    }
+
+    /// Bytes of all filters.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether there is none.
@@ -48,7 +56,7 @@ impl Subscriptions {
 
     /// The terms of `filter`.
     pub fn get(&self, filter: &str) -> Option<Subscription> {
-        match &self.0 {
+        match &self.table {
             Table::List(list) => {
                 list.iter().find(|(held, _)| **held == *filter).map(|(_, terms)| *terms)
             }
@@ -58,7 +66,10 @@ impl Subscriptions {
 
     /// Makes or changes a subscription.
     pub fn insert(&mut self, filter: &str, subscription: Subscription) {
-        if let Table::List(list) = &mut self.0 {
+        if self.get(filter).is_none() {
+            self.bytes += filter.len() as u64;
+        }
+        if let Table::List(list) = &mut self.table {
             if let Some((_, held)) = list.iter_mut().find(|(held, _)| **held == *filter) {
                 *held = subscription;
                 return;
@@ -68,16 +79,16 @@ impl Subscriptions {
                 list.push((filter.into(), subscription));
                 return;
             }
-            self.0 = Table::Map(Box::new(std::mem::take(list).into_iter().collect()));
+            self.table = Table::Map(Box::new(std::mem::take(list).into_iter().collect()));
         }
-        if let Table::Map(map) = &mut self.0 {
+        if let Table::Map(map) = &mut self.table {
             map.insert(filter.into(), subscription);
         }
     }
 
     /// Ends a subscription; whether there was one.
     pub fn remove(&mut self, filter: &str) -> bool {
-        match &mut self.0 {
+        let removed = match &mut self.table {
             Table::List(list) => {
                 let found = list.iter().position(|(held, _)| **held == *filter);
                 if let Some(at) = found {
@@ -86,12 +97,16 @@ impl Subscriptions {
                 found.is_some()
             }
             Table::Map(map) => map.remove(filter).is_some(),
+        };
+        if removed {
+            self.bytes -= filter.len() as u64;
         }
+        removed
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Subscription)> {
-        let (list, map) = match &self.0 {
+        let (list, map) = match &self.table {
             Table::List(list) => (Some(list.iter()), None),
             Table::Map(map) => (None, Some(map.iter())),
         };

@@ -219,7 +219,10 @@ impl Shard {
             self.refuse(reference, refused, now_ms);
             return;
         }
-        let will = self.make_will(&mount_point, &connect);
+        let will = match self.make_will(&mount_point, &connect) {
+            Ok(will) => will,
+            Err(refused) => return self.refuse(reference, refused, now_ms),
+        };
         let (queue, session_present, ticket) =
             match self.open_session(reference, &key, &connect, &allowed.user, now_ms) {
                 Ok(opened) => opened,
@@ -334,8 +337,12 @@ impl Shard {
         asked.min(maximum)
     }
 
-    fn make_will(&self, mount_point: &str, connect: &Connect) -> Option<Box<SessionWill>> {
-        let will = connect.will.as_ref()?;
+    fn make_will(
+        &self,
+        mount_point: &str,
+        connect: &Connect,
+    ) -> Result<Option<Box<SessionWill>>, Refusal> {
+        let Some(will) = connect.will.as_ref() else { return Ok(None) };
         let topic = [mount_point.as_bytes(), &will.topic].concat();
         let publication = Publication {
             topic: &topic,
@@ -345,12 +352,18 @@ impl Shard {
             retain: will.retain,
             expires_at_ms: NEVER,
         };
-        Some(Box::new(SessionWill {
-            message: Arc::new(Message::new(self.shared.next_number(), &publication)),
+        let message = Arc::new(Message::new(self.shared.next_number(), &publication));
+        let Some(charge) = self.shared.charge(message.size()) else {
+            let text = "the limit of bytes in queues and wills is reached";
+            return Err(refusal(ReasonCode::QUOTA_EXCEEDED, text));
+        };
+        Ok(Some(Box::new(SessionWill {
+            message,
+            charge,
             expiry_s: will.message_expiry_s,
             delay_s: will.delay_interval_s,
             due_at_ms: 0,
-        }))
+        })))
     }
 
     fn store_will(&mut self, queue: QueueRef, will: Option<Box<SessionWill>>) -> Ticket {

@@ -70,29 +70,30 @@ impl Shard {
             }
             return;
         };
-        let connections = &mut self.connections;
-        let Some(connection) = connections.get_mut(reference.slot, reference.generation) else {
+        let is_stored = session.is_lasting() && self.store.keeps();
+        let must_queue = !session.queue.is_empty()
+            || session.inflight.is_resending()
+            || !session.inflight.has_credit();
+        let connections = &self.connections;
+        let Some(connection) = connections.get(reference.slot, reference.generation) else {
             return;
         };
+        let output_len = connection.output.len();
+        let waits = connection.waiting.is_some();
         if terms.qos == 0 {
-            if connection.output.len() > self.shared.limits.output_bytes as usize {
+            let own_max = self.shared.limits.output_bytes as usize;
+            if !self.takes_messages(output_len, own_max) {
                 self.counters.dropped_output_full += 1;
                 self.count_dropped(target.queue);
                 return;
             }
-        } else if !session.queue.is_empty()
-            || session.inflight.is_resending()
-            || !session.inflight.has_credit()
-            || connection.output.len() > HIGH_WATER
-        {
+        } else if must_queue || !self.takes_messages(output_len, HIGH_WATER) {
             let message = parcel.message(&self.shared);
             self.enqueue(target.queue, queued(message, terms));
             return;
         }
         // QoS 2 waits for commits; it takes the way of answers that do.
-        let is_stored = session.is_lasting() && self.store.keeps();
-        let waits = parcel.ticket > self.committed || connection.waiting.is_some();
-        if terms.qos == 2 && (is_stored || waits) {
+        if terms.qos == 2 && (is_stored || waits || parcel.ticket > self.committed) {
             let message = parcel.message(&self.shared);
             self.send_when_committed(target.queue, queued(message, terms), parcel.ticket, now_ms);
             return;

@@ -174,6 +174,7 @@ impl Shard {
         let Some(connection) = self.connection_mut(reference) else { return };
         let was_parked = std::mem::take(&mut connection.is_parked);
         connection.phase = Phase::Closing;
+        connection.is_choked = false;
         connection.deadline_ms = 0;
         connection.tail = Vec::new();
         connection.pending = None;
@@ -192,6 +193,8 @@ impl Shard {
         connection.deadline_ms = 0;
         self.set_connection_timer(reference);
         let mut connection = self.connections.remove(slot, generation)?;
+        self.output_bytes -= connection.output_counted;
+        self.input_bytes -= connection.tail_counted;
         self.pool.reclaim(&mut connection.output);
         self.parked -= u32::from(was_parked);
         self.counters.connections -= 1;

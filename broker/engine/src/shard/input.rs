@@ -6,13 +6,14 @@ use crate::codec::frame::{Framing, frame};
 use crate::codec::packet::Packet;
 use crate::connection::{Connection, Phase};
 use crate::host::ConnectionRef;
+use crate::reason::ReasonCode;
 use crate::violation::Violation;
 
 /// From this size on an incomplete packet is read straight into its own buffer.
 const DIRECT_FROM: usize = 64 * 1024;
 
-/// Strangers get no more: all fields of a CONNECT at their largest, and as much for properties.
-const CONNECT_BYTES_MAX: u32 = 1 << 20;
+/// Strangers get no more: all fields of a CONNECT at their largest take 320 KiB.
+const CONNECT_BYTES_MAX: u32 = 512 * 1024;
 
 /// A kept buffer larger than this is given back once it is empty.
 const TAIL_KEPT_MAX: usize = 16 * 1024;
@@ -20,6 +21,12 @@ const TAIL_KEPT_MAX: usize = 16 * 1024;
 const FIRST_NOT_CONNECT: Violation =
     Violation::protocol("MQTT-3.1.0-1", "the first packet is not CONNECT");
 const SECOND_CONNECT: Violation = Violation::protocol("MQTT-3.1.0-2", "a second CONNECT");
+
+const INPUT_FULL: Violation = Violation {
+    reason: ReasonCode::QUOTA_EXCEEDED,
+    statement: "MQTT 5 §4.13",
+    detail: "the memory for incomplete packets is used up",
+};
 
 /// What handling a packet says about those behind it.
 pub(super) enum Next {
@@ -32,6 +39,33 @@ pub(super) enum Next {
 impl Shard {
     /// MQTT bytes arrived.
     pub fn receive(&mut self, reference: ConnectionRef, bytes: &[u8], now_ms: u64) -> Flow {
+        let flow = self.take_bytes(reference, bytes, now_ms);
+        self.check_buffers(reference, flow, now_ms)
+    }
+
+    /// Counts what a connection holds now, and stops those who make us hold too much.
+    #[inline]
+    fn check_buffers(&mut self, reference: ConnectionRef, flow: Flow, now_ms: u64) -> Flow {
+        let connections = &mut self.connections;
+        let Some(connection) = connections.get_mut(reference.slot, reference.generation) else {
+            return flow;
+        };
+        let length = connection.tail.len();
+        if length != connection.tail_counted {
+            self.input_bytes = self.input_bytes + length - connection.tail_counted;
+            connection.tail_counted = length;
+            let is_tight = self.input_bytes as u64 > self.shared.limits.input_bytes_total;
+            if is_tight && length > DIRECT_FROM {
+                return self.violate(reference, &INPUT_FULL, now_ms);
+            }
+        }
+        match flow {
+            Flow::Read if self.choke(reference) => Flow::Pause,
+            flow => flow,
+        }
+    }
+
+    fn take_bytes(&mut self, reference: ConnectionRef, bytes: &[u8], now_ms: u64) -> Flow {
         self.last_now_ms = now_ms;
         self.counters.bytes_received += bytes.len() as u64;
         let Some(connection) = self.connection_mut(reference) else { return Flow::Close };
@@ -50,7 +84,7 @@ impl Shard {
         match complete_tail(connection, &mut rest) {
             Ok(false) => Flow::Read,
             Err(violation) => self.violate(reference, &violation, now_ms),
-            Ok(true) => match self.received(reference, now_ms) {
+            Ok(true) => match self.take_tail(reference, now_ms) {
                 Flow::Read if rest.is_empty() => Flow::Read,
                 Flow::Read => self.read_packets(reference, rest, now_ms),
                 Flow::Pause => {
@@ -80,6 +114,12 @@ impl Shard {
 
     /// Bytes were read into `tail`.
     pub fn received(&mut self, reference: ConnectionRef, now_ms: u64) -> Flow {
+        self.last_now_ms = now_ms;
+        let flow = self.take_tail(reference, now_ms);
+        self.check_buffers(reference, flow, now_ms)
+    }
+
+    fn take_tail(&mut self, reference: ConnectionRef, now_ms: u64) -> Flow {
         let Some(connection) = self.connection_mut(reference) else { return Flow::Close };
         connection.heard_at_ms = now_ms;
         let maximum = packet_size_max(connection);
@@ -102,7 +142,7 @@ impl Shard {
         match self.connection(reference) {
             None => Flow::Close,
             Some(connection) if connection.phase == Phase::Closing => Flow::Close,
-            Some(connection) if connection.is_parked => Flow::Pause,
+            Some(connection) if connection.is_parked || connection.is_choked => Flow::Pause,
             Some(connection) if connection.phase == Phase::Leaving => Flow::Pause,
             Some(connection) if connection.tail.is_empty() => Flow::Read,
             Some(_) => self.received(reference, now_ms),

@@ -87,9 +87,15 @@ pub struct Shard {
     uncommitted: Vec<ConnectionRef>,
     /// Connections that wait for the host.
     parked: u32,
+    /// Bytes in all output buffers.
+    output_bytes: usize,
+    /// Bytes of all incomplete packets.
+    input_bytes: usize,
     outbox: Vec<Mail>,
     records: Vec<HostRecord>,
     counters: Counters,
+    /// When the retained store was last searched for what expired.
+    swept_at_ms: u64,
     /// The time of the event at hand.
     last_now_ms: u64,
     is_stopping: bool,
@@ -118,9 +124,12 @@ impl Shard {
             dirty: VecDeque::new(),
             uncommitted: Vec::new(),
             parked: 0,
+            output_bytes: 0,
+            input_bytes: 0,
             outbox: (0..shared.shards).map(|_| Mail::default()).collect(),
             records: Vec::new(),
             counters: Counters::default(),
+            swept_at_ms: 0,
             last_now_ms: 0,
             is_stopping: false,
             shared,
@@ -155,7 +164,7 @@ impl Shard {
         match self.connections.get(connection.slot, connection.generation) {
             Some(connection) if connection.phase == Phase::Closing => State::Closing,
             Some(connection) if connection.phase == Phase::Leaving => State::Leaving,
-            Some(connection) if connection.is_parked => State::Parked,
+            Some(connection) if connection.is_parked || connection.is_choked => State::Parked,
             Some(_) => State::Open,
             None => State::Closing,
         }

@@ -2,9 +2,15 @@
 //! wait for a commit.
 
 use super::Shard;
-use crate::connection::{Output, Phase};
+use crate::connection::{Connection, Output, Phase};
 use crate::host::ConnectionRef;
 use crate::store::Ticket;
+
+/// Answers of a client that does not read them may pass the limit of its output by this much.
+const ANSWERS_MAX: usize = 1 << 20;
+
+/// While all buffers together are at their limit, one above this takes no more messages.
+const SHARE_MIN: usize = 64 * 1024;
 
 /// Below this the session's queue is pumped again. 128 KiB: half of a socket's usual buffer.
 const LOW_WATER: usize = 128 * 1024;
@@ -30,29 +36,56 @@ impl Shard {
     /// Bytes were written and `Output::advance` was told: an empty buffer goes back to the pool,
     /// and what waits in the session follows.
     pub fn written(&mut self, reference: ConnectionRef, now_ms: u64) {
-        let Some(connection) = self.connections.get_mut(reference.slot, reference.generation)
-        else {
+        let connections = &mut self.connections;
+        let Some(connection) = connections.get_mut(reference.slot, reference.generation) else {
             return;
         };
         let left = connection.output.len();
+        count_output(connection, &mut self.output_bytes);
         if left == 0 {
             self.pool.reclaim(&mut connection.output);
         }
-        if left < LOW_WATER && connection.phase == Phase::Open {
-            if let Some(queue) = connection.session {
-                self.pump(queue, now_ms);
-            }
+        if left >= LOW_WATER {
+            return;
+        }
+        let queue = connection.session.filter(|_| connection.phase == Phase::Open);
+        if connection.is_choked {
+            connection.is_choked = false;
+            connection.heard_at_ms = now_ms;
+            self.mark_dirty(reference);
+        }
+        if let Some(queue) = queue {
+            self.pump(queue, now_ms);
         }
     }
 
     /// Puts a connection on the list of those that want attention.
+    #[inline]
     pub(super) fn mark_dirty(&mut self, reference: ConnectionRef) {
         if let Some(connection) = self.connections.get_mut(reference.slot, reference.generation) {
+            count_output(connection, &mut self.output_bytes);
             if !connection.is_dirty {
                 connection.is_dirty = true;
                 self.dirty.push_back(reference);
             }
         }
+    }
+
+    /// Stops reading from a client that does not read its answers; whether it did.
+    pub(super) fn choke(&mut self, reference: ConnectionRef) -> bool {
+        let limits = &self.shared.limits;
+        let is_tight = self.output_bytes as u64 > limits.output_bytes_total;
+        let own = if is_tight { 0 } else { limits.output_bytes as usize };
+        let Some(connection) = self.connection_mut(reference) else { return false };
+        connection.is_choked = connection.output.len() > own + ANSWERS_MAX;
+        connection.is_choked
+    }
+
+    /// Whether an output takes another message, `own_max` bytes being its own limit.
+    #[inline]
+    pub(super) fn takes_messages(&self, output_len: usize, own_max: usize) -> bool {
+        let is_tight = self.output_bytes as u64 > self.shared.limits.output_bytes_total;
+        output_len <= if is_tight { own_max.min(SHARE_MIN) } else { own_max }
     }
 
     /// Appends a packet to a connection's output now.
@@ -63,10 +96,7 @@ impl Shard {
         };
         self.pool.lend(&mut connection.output);
         write(connection.output.bytes_mut());
-        if !connection.is_dirty {
-            connection.is_dirty = true;
-            self.dirty.push_back(reference);
-        }
+        self.mark_dirty(reference);
     }
 
     /// Appends a packet that promises something: it waits for `ticket`, and behind those that
@@ -111,4 +141,12 @@ impl Shard {
         }
         self.mark_dirty(reference);
     }
+}
+
+/// Brings the shard's total up to date with one output.
+#[inline]
+fn count_output(connection: &mut Connection, total: &mut usize) {
+    let length = connection.output.len();
+    *total = *total + length - connection.output_counted;
+    connection.output_counted = length;
 }

@@ -46,7 +46,8 @@ impl Shard {
     }
 
     fn has_room(&self, reference: ConnectionRef) -> bool {
-        self.connection(reference).is_some_and(|connection| connection.output.len() <= HIGH_WATER)
+        let Some(connection) = self.connection(reference) else { return false };
+        self.takes_messages(connection.output.len(), HIGH_WATER)
     }
 
     /// Sends one message of an earlier connection again; whether there was one.

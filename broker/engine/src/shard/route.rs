@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::Shard;
 use super::mail::MailRoute;
 use crate::connection::SHARED_FROM;
+use crate::limits::Limits;
 use crate::message::{Message, Publication, SharedMessage};
 use crate::reason::ReasonCode;
+use crate::retained::RetainedStore;
 use crate::router::{Matched, QueueRef, Route, Target};
 use crate::store::{Change, Ticket};
 
@@ -68,7 +70,7 @@ impl Shard {
         let mut parcel = Parcel::new(publication, from);
         let mut routed = Routed { reason: ReasonCode::SUCCESS, ticket: Ticket::default() };
         if publication.retain {
-            match self.retain(&mut parcel) {
+            match self.retain(&mut parcel, now_ms) {
                 Ok(ticket) => routed.ticket = ticket,
                 Err(reason) => return Routed { reason, ..routed },
             }
@@ -176,26 +178,39 @@ impl Shard {
     }
 
     /// Sets or clears the retained message of the topic (MQTT 5 §3.3.1.3).
-    fn retain(&mut self, parcel: &mut Parcel<'_>) -> Result<Ticket, ReasonCode> {
+    fn retain(&mut self, parcel: &mut Parcel<'_>, now_ms: u64) -> Result<Ticket, ReasonCode> {
         let topic = parcel.publication.topic;
         if parcel.publication.payload.is_empty() {
             self.shared.retained_store_mut().remove(topic); // [MQTT-3.3.1-6]
             return Ok(self.store.write(&Change::RetainedCleared { topic }));
         }
         let message = parcel.message(&self.shared);
-        let limits = &self.shared.limits;
-        let mut store = self.shared.retained_store_mut();
-        let held = store.get(topic).map(|held| held.size());
-        let messages = store.len() + usize::from(held.is_none());
-        let bytes = store.bytes() + message.size() - held.unwrap_or(0);
-        if messages > limits.retained_messages as usize || bytes > limits.retained_bytes {
-            self.counters.retained_refused += 1;
-            return Err(ReasonCode::QUOTA_EXCEEDED);
+        let shared = Arc::clone(&self.shared);
+        let mut store = shared.retained_store_mut();
+        if !has_room(&store, &message, &shared.limits) {
+            // Only what is read again finds out that it expired; the rest is looked for here, at
+            // most once a second: it reads the whole store.
+            if now_ms >= self.swept_at_ms + 1_000 {
+                self.swept_at_ms = now_ms;
+                store.remove_expired(now_ms);
+            }
+            if !has_room(&store, &message, &shared.limits) {
+                self.counters.retained_refused += 1;
+                return Err(ReasonCode::QUOTA_EXCEEDED);
+            }
         }
         store.insert(Arc::clone(&message));
         drop(store);
         Ok(self.store.write(&Change::Retained { message: &message }))
     }
+}
+
+/// Whether the retained store takes another message.
+fn has_room(store: &RetainedStore, message: &Message, limits: &Limits) -> bool {
+    let held = store.get(message.topic()).map(|held| held.size());
+    let messages = store.len() + usize::from(held.is_none());
+    let bytes = store.bytes() + message.size() - held.unwrap_or(0);
+    messages <= limits.retained_messages as usize && bytes <= limits.retained_bytes
 }
 
 /// The shards of targets, each once, but for `own`; targets are ordered by shard.

@@ -96,7 +96,7 @@ impl Shard {
         let held =
             self.session(queue).and_then(|session| session.subscriptions.get(&request.filter));
         if held.is_none() {
-            self.check_subscription_limits(queue)?;
+            self.check_subscription_limits(queue, request.filter.len() as u64)?;
         }
         let filter = mounted(&profile.mount_point, parsed.filter);
         self.attach(queue, &parsed, &filter, Subscription { options, identifier });
@@ -128,13 +128,23 @@ impl Shard {
         Ok((ReasonCode(qos), replay, ticket))
     }
 
-    fn check_subscription_limits(&self, queue: QueueRef) -> Result<(), (ReasonCode, &'static str)> {
+    fn check_subscription_limits(
+        &self,
+        queue: QueueRef,
+        bytes: u64,
+    ) -> Result<(), (ReasonCode, &'static str)> {
         let limits = &self.shared.limits;
-        let own = self.session(queue).map_or(0, |session| session.subscriptions.len());
-        if own >= limits.subscriptions_per_session as usize {
+        let Some(session) = self.session(queue) else { return Ok(()) };
+        let own = &session.subscriptions;
+        if own.len() >= limits.subscriptions_per_session as usize
+            || own.bytes() + bytes > limits.subscription_bytes_per_session
+        {
             return Err((ReasonCode::QUOTA_EXCEEDED, "the session's limit of subscriptions"));
         }
-        if self.shared.tree().len() >= limits.subscriptions as usize {
+        let tree = self.shared.tree();
+        if tree.len() >= limits.subscriptions as usize
+            || tree.bytes() + bytes > limits.subscription_bytes
+        {
             return Err((ReasonCode::QUOTA_EXCEEDED, "the broker's limit of subscriptions"));
         }
         Ok(())
