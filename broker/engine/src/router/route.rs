@@ -23,12 +23,26 @@ pub struct SubscriptionOptions(u8);
 impl SubscriptionOptions {
     const NO_LOCAL: u8 = 4;
     const RETAIN_AS_PUBLISHED: u8 = 8;
+    const WILDCARD_FIRST: u8 = 16;
 
     /// Packs the three.
     pub const fn new(qos: u8, no_local: bool, retain_as_published: bool) -> Self {
         let no_local = if no_local { Self::NO_LOCAL } else { 0 };
         let retain = if retain_as_published { Self::RETAIN_AS_PUBLISHED } else { 0 };
         Self(qos & 3 | no_local | retain)
+    }
+
+    /// The same for a filter that begins with a wildcard behind its mount point.
+    #[must_use]
+    pub const fn with_wildcard_first(self) -> Self {
+        Self(self.0 | Self::WILDCARD_FIRST)
+    }
+
+    /// Whether the filter begins with a wildcard behind its mount point: then topics that begin
+    /// with `$` there are not for it [MQTT-4.7.2-1].
+    #[inline]
+    pub const fn is_wildcard_first(self) -> bool {
+        self.0 & Self::WILDCARD_FIRST != 0
     }
 
     /// Maximum QoS granted.

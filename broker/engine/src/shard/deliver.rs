@@ -11,8 +11,8 @@ use crate::codec::packet::{PublishOut, Version};
 use crate::connection::{Alias, Connection, Frames, OutputPool, SHARED_FROM, publish_header};
 use crate::host::ConnectionRef;
 use crate::message::{Publication, SharedMessage, expiry_left_s};
-use crate::router::{GroupId, Overlap, QueueRef, Target};
-use crate::session::{Identifiers, Queued, Sent, Stage};
+use crate::router::{GroupId, Overlap, QueueRef, SubscriptionOptions, Target};
+use crate::session::{Identifiers, Queued, Sent, Session, Stage};
 use crate::shared::Shared;
 use crate::store::Ticket;
 
@@ -58,7 +58,10 @@ impl Shard {
         let QueueRef { slot, generation, .. } = target.queue;
         let Some(session) = self.sessions.get_mut(slot, generation) else { return };
         let is_own = parcel.from == Some(target.queue);
-        let Some(terms) = terms(target, overlap, parcel.publication, is_own) else { return };
+        let reserved = is_reserved_inside(session, parcel.publication.topic);
+        let Some(terms) = terms(target, overlap, parcel.publication, (is_own, reserved)) else {
+            return;
+        };
         if session.host.is_some() {
             self.deliver_to_host(target.queue, parcel.publication, terms.retain, now_ms);
             return;
@@ -254,17 +257,28 @@ pub(super) fn sent(terms: &Terms, message: Option<SharedMessage>) -> Sent {
     }
 }
 
+/// Whether a topic begins with `$` behind the mount point of a session.
+#[inline]
+fn is_reserved_inside(session: &Session, topic: &[u8]) -> bool {
+    session.key.first() != Some(&0)
+        && topic.get(super::publish::mount_len(session, topic)) == Some(&b'$')
+}
+
 /// What the subscriptions of a session say about a message; `None` if it is not to get it.
 #[inline]
 fn terms(
     target: &Target,
     overlap: Option<&Overlap>,
     publication: &Publication<'_>,
-    is_own: bool,
+    (is_own, is_reserved): (bool, bool),
 ) -> Option<Terms> {
+    let is_barred = |options: SubscriptionOptions| {
+        // [MQTT-3.8.3-3] [MQTT-4.7.2-1]
+        is_own && options.no_local() || is_reserved && options.is_wildcard_first()
+    };
     let Some(overlap) = overlap else {
-        if is_own && target.options.no_local() {
-            return None; // [MQTT-3.8.3-3]
+        if is_barred(target.options) {
+            return None;
         }
         return Some(Terms {
             qos: target.options.qos().min(publication.qos),
@@ -277,8 +291,8 @@ fn terms(
     let mut keeps_retain = false;
     let mut identifiers = Vec::new();
     for (options, identifier) in overlap {
-        if is_own && options.no_local() {
-            continue; // [MQTT-3.8.3-3]
+        if is_barred(*options) {
+            continue;
         }
         qos = qos.max(Some(options.qos())); // [MQTT-3.3.4-2]
         keeps_retain |= options.retain_as_published();

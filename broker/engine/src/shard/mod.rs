@@ -23,6 +23,7 @@ mod will;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 
@@ -189,6 +190,11 @@ impl Shard {
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters;
         counters.sessions = self.sessions.len() as u64;
+        if self.id == 0 {
+            // These are the broker's already; one shard says them.
+            counters.queued_messages = self.shared.queued_messages.load(Ordering::Relaxed);
+            counters.queued_bytes = self.shared.queued_bytes.load(Ordering::Relaxed);
+        }
         counters
     }
 

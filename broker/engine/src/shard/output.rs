@@ -41,6 +41,7 @@ impl Shard {
             return;
         };
         let left = connection.output.len();
+        self.counters.bytes_sent += connection.output_counted.saturating_sub(left) as u64;
         count_output(connection, &mut self.output_bytes);
         if left == 0 {
             self.pool.reclaim(&mut connection.output);

@@ -125,7 +125,8 @@ impl Shard {
         } else {
             Ticket::default()
         };
-        if topic.first() == Some(&b'$') && self.is_reserved_for(reference, topic) {
+        let is_mounted = topic.len() != publish.topic.len();
+        if (is_mounted || topic.first() == Some(&b'$')) && self.is_reserved_for(reference, topic) {
             self.acknowledge_publish(
                 reference,
                 queue,
@@ -143,6 +144,7 @@ impl Shard {
         Ok(Next::Packet)
     }
 
+    /// Whether clients of this connection's listener cannot publish to a mounted topic.
     fn is_reserved_for(&self, reference: ConnectionRef, topic: &[u8]) -> bool {
         let mount_len =
             self.connection(reference).map_or(0, |connection| connection.profile.mount_point.len());

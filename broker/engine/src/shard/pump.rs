@@ -191,6 +191,11 @@ impl Shard {
         replay.from =
             shared.retained_store().collect(&replay.filter, from, REPLAY_BATCH, &mut found);
         replay.is_read = replay.from.is_none();
+        if replay.options.is_wildcard_first() {
+            // [MQTT-4.7.2-1], behind the mount point.
+            let at = replay.filter.find(['+', '#']).unwrap_or(0);
+            found.retain(|message| message.topic().get(at) != Some(&b'$'));
+        }
         replay.ready.extend(found);
     }
 

@@ -92,7 +92,11 @@ impl Shard {
         };
         let profile = Arc::clone(&connection.profile);
         let qos = request.qos.min(profile.maximum_qos); // [MQTT-3.8.4-8]
-        let options = SubscriptionOptions::new(qos, request.no_local, request.retain_as_published);
+        let mut options =
+            SubscriptionOptions::new(qos, request.no_local, request.retain_as_published);
+        if !profile.mount_point.is_empty() && parsed.filter.starts_with(['+', '#']) {
+            options = options.with_wildcard_first();
+        }
         let held =
             self.session(queue).and_then(|session| session.subscriptions.get(&request.filter));
         if held.is_none() {
