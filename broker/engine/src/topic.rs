@@ -18,6 +18,8 @@ const fn invalid(statement: &'static str, detail: &'static str) -> Violation {
     Violation { reason: ReasonCode::TOPIC_FILTER_INVALID, statement, detail }
 }
 
+const NO_SHARE_NAME: Violation = invalid("MQTT-4.8.2-1", "a shared subscription needs a ShareName");
+
 /// Checks a Topic Name: not empty, no wildcard; UTF-8 and NUL were checked by the decoder.
 ///
 /// # Errors
@@ -47,15 +49,22 @@ pub fn check_topic_name(topic: &[u8]) -> Result<(), Violation> {
 pub fn parse_filter(filter: &str) -> Result<Filter<'_>, Violation> {
     let (share, inner) = match filter.strip_prefix("$share/") {
         Some(rest) => {
-            let detail = "a shared subscription is $share/ShareName/filter";
-            let (name, inner) = rest.split_once('/').ok_or(invalid("MQTT-4.8.2-1", detail))?;
-            if name.is_empty() || name.contains(['+', '#']) {
-                return Err(invalid("MQTT-4.8.2-2", detail)); // [MQTT-4.8.2-1] [-2]
+            let (name, inner) = rest.split_once('/').unwrap_or((rest, ""));
+            if name.is_empty() {
+                return Err(NO_SHARE_NAME); // [MQTT-4.8.2-1]
+            }
+            if name.contains(['+', '#']) {
+                let detail = "a ShareName holds a wildcard";
+                return Err(invalid("MQTT-4.8.2-2", detail)); // [MQTT-4.8.2-2]
+            }
+            if inner.is_empty() {
+                let detail = "a shared subscription needs a Topic Filter behind its ShareName";
+                return Err(invalid("MQTT-4.8.2-2", detail)); // [MQTT-4.8.2-2]
             }
             (Some(name), inner)
         }
         None if filter == "$share" => {
-            return Err(invalid("MQTT-4.8.2-1", "a shared subscription needs a ShareName"));
+            return Err(NO_SHARE_NAME); // [MQTT-4.8.2-1]
         }
         None => (None, filter),
     };
@@ -72,10 +81,13 @@ pub fn parse_filter(filter: &str) -> Result<Filter<'_>, Violation> {
         match level {
             "+" => {}
             "#" if levels.peek().is_none() => {}
-            "#" => return Err(invalid("MQTT-4.7.1-1", "# stands before other levels")),
+            _ if level.contains('#') => {
+                let detail = "# is not the last level, or not a level of its own";
+                return Err(invalid("MQTT-4.7.1-1", detail)); // [MQTT-4.7.1-1]
+            }
             _ => {
-                let detail = "a wildcard is not a whole level";
-                return Err(invalid("MQTT-4.7.1-2", detail)); // [MQTT-4.7.1-1] [-2]
+                let detail = "+ is not a level of its own";
+                return Err(invalid("MQTT-4.7.1-2", detail)); // [MQTT-4.7.1-2]
             }
         }
     }

@@ -1,0 +1,8 @@
+//! Packets one after the other, in any version: decoded, and encoded again.
+#![no_main]
+
+#[path = "../../tests/codec/invariants.rs"]
+#[allow(dead_code, reason = "each target asks one of its questions")]
+mod invariants;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::decode_any(input));

@@ -1,0 +1,8 @@
+//! The bytes of a connection: where packets end.
+#![no_main]
+
+#[path = "../../tests/codec/invariants.rs"]
+#[allow(dead_code, reason = "each target asks one of its questions")]
+mod invariants;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::frame_any(input));
