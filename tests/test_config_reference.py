@@ -16,11 +16,9 @@ def plain(schema: object) -> object:
     """A schema without what is only spelling."""
     if isinstance(schema, dict):
         table = cast("dict[str, object]", schema)
-        return {
-            key: plain(value)
-            for key, value in table.items()
-            if key not in SPELLING or type(value) is dict
-        }
+        tables = {key for key, value in table.items() if isinstance(value, dict)}
+        kept = table.keys() - (SPELLING - tables)
+        return {key: plain(table[key]) for key in kept}
     if isinstance(schema, list):
         return [plain(each) for each in cast("list[object]", schema)]
     return schema
