@@ -231,10 +231,10 @@ def test_the_file_is_looked_for_where_systemd_and_xdg_say(tmp_path: Path) -> Non
 
 
 def test_the_data_folder_follows_systemd_then_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/nowhere/me")
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    assert Config().broker.data_path == Path("/home/me/.local/share/quantummq")
+    assert Config().broker.data_path == Path("/nowhere/me/.local/share/quantummq")
 
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     assert Config().broker.data_path == Path("/data/quantummq")

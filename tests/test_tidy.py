@@ -68,7 +68,9 @@ def report(faults: list[str]) -> None:
 
 
 def test_a_file_of_code_has_at_most_600_lines() -> None:
-    lengths = [(len(text(path).splitlines()), name(path)) for path in code()]
+    """But for the stub of the native module, which is one file by nature."""
+    stub = PACKAGE / "_engine.pyi"
+    lengths = [(len(text(path).splitlines()), name(path)) for path in code() if path != stub]
 
     report([f"{path}: {lines} lines" for lines, path in lengths if lines > FILE_LINES_MAX])
 

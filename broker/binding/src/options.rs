@@ -23,7 +23,8 @@ impl EngineOptions {
         session_queue_messages, session_queue_bytes, queued_messages, queued_bytes,
         subscriptions_per_session, subscriptions, subscription_bytes_per_session,
         subscription_bytes, retained_messages, retained_bytes, output_bytes,
-        output_bytes_total, input_bytes_total, match_cache_entries, host_records, host_subscription_bytes,
+        output_bytes_total, input_bytes_total, match_cache_entries, host_records,
+        host_subscription_bytes,
         authentications, decision_timeout_ms))]
     #[allow(clippy::too_many_arguments, reason = "each is a keyword in Python")]
     fn new(

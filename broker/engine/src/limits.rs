@@ -37,7 +37,8 @@ pub struct Limits {
     pub match_cache_entries: u32,
     /// Records waiting for the host; at the limit events are dropped and counted.
     pub host_records: u32,
-    /// Bytes of messages waiting for one host subscription; at the limit they are dropped and counted.
+    /// Bytes of messages waiting for one host subscription; at the limit they are dropped and
+    /// counted.
     pub host_subscription_bytes: u64,
     /// Connections whose CONNECT waits for the host; at the limit 0x89, Server busy.
     pub authentications: u32,

@@ -43,8 +43,9 @@ impl HostQueue {
         })
     }
 
-    /// Takes all of `records`. Only events are dropped when the host does not keep up: requests for
-    /// a decision, deliveries and completions have bounds of their own, and somebody waits for them.
+    /// Takes all of `records`. Only events are dropped when the host does not keep up: requests
+    /// for a decision, deliveries and completions have bounds of their own, and somebody waits for
+    /// them.
     pub(crate) fn push(&self, records: &mut Vec<HostRecord>) {
         if !self.watched.load(Ordering::Relaxed) {
             records.retain(|record| !matches!(record, HostRecord::Event(_)));

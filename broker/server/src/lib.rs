@@ -1,8 +1,8 @@
 //! Event loops, listeners and transports around the engine: sockets, clocks and threads live here,
 //! MQTT's rules and Python do not.
 //!
-//! [`Server`] is what the binding uses. Each shard has one thread, an [`event_loop`], which owns the
-//! engine's shard and its connections; the shards share what is in [`hub`] and send each other
+//! [`Server`] is what the binding uses. Each shard has one thread, an [`event_loop`], which owns
+//! the engine's shard and its connections; the shards share what is in [`hub`] and send each other
 //! letters through a [`mailbox`].
 #![forbid(unsafe_code)]
 

@@ -31,7 +31,8 @@ pub struct Will {
     pub delay_interval_s: u32,
     /// Message Expiry Interval in seconds.
     pub message_expiry_s: Option<u32>,
-    /// The will's other properties, encoded as a PUBLISH carries them, in the order in which they came.
+    /// The will's other properties, encoded as a PUBLISH carries them, in the order in which
+    /// they came.
     pub properties: Box<[u8]>,
 }
 

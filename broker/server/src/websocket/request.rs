@@ -55,7 +55,8 @@ pub(crate) fn answer(bytes: &[u8], config: &WebSocketConfig) -> Answer {
         // [MQTT-6.0.0-3] the client MUST include "mqtt" in the list it offers.
         return refuse("400 Bad Request", "the WebSocket request does not offer mqtt");
     };
-    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol)); // [MQTT-6.0.0-4]
+    // [MQTT-6.0.0-4]
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     let mut bytes = Vec::new();
     if write_response(&mut bytes, &response).is_err() {
         return refuse("400 Bad Request", "not a WebSocket request");
