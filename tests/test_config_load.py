@@ -129,6 +129,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ('[[listener]]\nmount_point = "a/#"', "listener[0].mount_point"),
         ('[[listener]]\nmount_point = "a\\u0000"', "listener[0].mount_point"),
         ('[[listener]]\nmount_point = "$SYS/"', "listener[0].mount_point"),
+        ('[[listener]]\nmount_point = "site1"', "listener[0].mount_point"),
         ("[[listener]]\nproxy = {}", "listener[0].proxy.trusted"),
         ("[[listener]]\nproxy.trusted = []", "listener[0].proxy.trusted"),
         ('[[listener]]\nproxy.trusted = ["10.0.0.1/8"]', "listener[0].proxy.trusted[0]"),

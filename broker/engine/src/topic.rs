@@ -3,6 +3,9 @@
 use crate::reason::ReasonCode;
 use crate::violation::Violation;
 
+/// The longest Topic Name or Topic Filter, mount point included [MQTT-4.7.3-3].
+pub const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
+
 /// A Topic Filter taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filter<'a> {
@@ -30,7 +33,7 @@ pub fn check_topic_name(topic: &[u8]) -> Result<(), Violation> {
     if topic.is_empty() {
         return Err(invalid("MQTT-4.7.3-1", "the Topic Name is empty")); // [MQTT-4.7.3-1]
     }
-    if topic.len() > usize::from(u16::MAX) {
+    if topic.len() > TOPIC_BYTES_MAX {
         return Err(invalid("MQTT-4.7.3-3", "the Topic Name is longer than 65,535 bytes"));
     }
     if topic.iter().any(|byte| matches!(byte, b'+' | b'#')) {

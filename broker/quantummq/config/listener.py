@@ -16,12 +16,16 @@ _NO_BOUND_S = 2**32 - 1
 def _mount_point(text: str) -> str:
     """A prefix of topic names; wildcards would make filters of them.
 
+    It ends a level, so that what clients write behind it stays a filter: `#` is `site1/#`.
+
     Source: MQTT 5 §4.7.1.
     """
     if "+" in text or "#" in text:
         raise ValueError("may not hold the wildcards + and #; write a prefix like site1/")
     if text.startswith("$"):
         raise ValueError("may not begin with $, where the broker's own topics are")
+    if text and not text.endswith("/"):
+        raise ValueError(f"should end with a /; write {text + '/'!r}")
     return text
 
 
@@ -71,8 +75,8 @@ class Listener(Table):
     mount_point: Annotated[MqttText, AfterValidator(_mount_point)] = Field(
         default="",
         max_length=1_024,
-        description="Put before every topic name and filter of its clients, such as site1/; "
-        "sessions are kept apart by it too. Empty: none.",
+        description="Put before every topic name and filter of its clients, such as site1/; it "
+        "ends with a /. Sessions are kept apart by it too. Empty: none.",
     )
     max_connections: Count = Field(
         default=10_000, description="Connections at a time; one more is closed at once."

@@ -39,7 +39,8 @@ impl SubscriptionOptions {
     }
 
     /// Whether the filter begins with a wildcard behind its mount point: then topics that begin
-    /// with `$` there are not for it [MQTT-4.7.2-1].
+    /// with `$` there are not for it [MQTT-4.7.2-1], nor those that end there, which would be empty
+    /// [MQTT-4.7.3-1].
     #[inline]
     pub const fn is_wildcard_first(self) -> bool {
         self.0 & Self::WILDCARD_FIRST != 0

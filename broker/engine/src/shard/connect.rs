@@ -15,7 +15,7 @@ use crate::reason::ReasonCode;
 use crate::router::QueueRef;
 use crate::session::{EXPIRY_NEVER, Session, SessionWill, session_key};
 use crate::store::{Change, Ticket};
-use crate::topic::check_topic_name;
+use crate::topic::{TOPIC_BYTES_MAX, check_topic_name};
 
 /// A connection on its way to the shard of its session.
 #[derive(Debug)]
@@ -192,7 +192,11 @@ impl Shard {
                 let text = "retained messages are not available here [MQTT-3.2.2-13]";
                 return Err(refusal(ReasonCode::RETAIN_NOT_SUPPORTED, text));
             }
-            if check_topic_name(&will.topic).is_err() || super::publish::is_reserved(&will.topic) {
+            let bytes = profile.mount_point.len() + will.topic.len();
+            if check_topic_name(&will.topic).is_err()
+                || super::publish::is_reserved(&will.topic)
+                || bytes > TOPIC_BYTES_MAX
+            {
                 let text = "the Will Topic is not a topic to publish to";
                 return Err(refusal(ReasonCode::TOPIC_NAME_INVALID, text));
             }

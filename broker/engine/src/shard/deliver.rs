@@ -58,8 +58,8 @@ impl Shard {
         let QueueRef { slot, generation, .. } = target.queue;
         let Some(session) = self.sessions.get_mut(slot, generation) else { return };
         let is_own = parcel.from == Some(target.queue);
-        let reserved = is_reserved_inside(session, parcel.publication.topic);
-        let Some(terms) = terms(target, overlap, parcel.publication, (is_own, reserved)) else {
+        let hidden = is_hidden_inside(session, parcel.publication.topic);
+        let Some(terms) = terms(target, overlap, parcel.publication, (is_own, hidden)) else {
             return;
         };
         if session.host.is_some() {
@@ -257,11 +257,11 @@ pub(super) fn sent(terms: &Terms, message: Option<SharedMessage>) -> Sent {
     }
 }
 
-/// Whether a topic begins with `$` behind the mount point of a session.
+/// Whether nothing is left of a topic behind the mount point of a session, or what begins with `$`.
 #[inline]
-fn is_reserved_inside(session: &Session, topic: &[u8]) -> bool {
+fn is_hidden_inside(session: &Session, topic: &[u8]) -> bool {
     session.key.first() != Some(&0)
-        && topic.get(super::publish::mount_len(session, topic)) == Some(&b'$')
+        && matches!(topic.get(super::publish::mount_len(session, topic)), None | Some(b'$'))
 }
 
 /// What the subscriptions of a session say about a message; `None` if it is not to get it.
@@ -270,11 +270,11 @@ fn terms(
     target: &Target,
     overlap: Option<&Overlap>,
     publication: &Publication<'_>,
-    (is_own, is_reserved): (bool, bool),
+    (is_own, is_hidden): (bool, bool),
 ) -> Option<Terms> {
     let is_barred = |options: SubscriptionOptions| {
         // [MQTT-3.8.3-3] [MQTT-4.7.2-1]
-        is_own && options.no_local() || is_reserved && options.is_wildcard_first()
+        is_own && options.no_local() || is_hidden && options.is_wildcard_first()
     };
     let Some(overlap) = overlap else {
         if is_barred(target.options) {

@@ -10,6 +10,7 @@ use crate::reason::ReasonCode;
 use crate::router::QueueRef;
 use crate::session::Session;
 use crate::store::{Change, Ticket};
+use crate::topic::TOPIC_BYTES_MAX;
 use crate::violation::Violation;
 
 const QOS_TOO_HIGH: Violation = Violation {
@@ -126,7 +127,7 @@ impl Shard {
             Ticket::default()
         };
         let is_mounted = topic.len() != publish.topic.len();
-        if (is_mounted || topic.first() == Some(&b'$')) && self.is_reserved_for(reference, topic) {
+        if (is_mounted || topic.first() == Some(&b'$')) && self.is_unusable(reference, topic) {
             self.acknowledge_publish(
                 reference,
                 queue,
@@ -144,11 +145,12 @@ impl Shard {
         Ok(Next::Packet)
     }
 
-    /// Whether clients of this connection's listener cannot publish to a mounted topic.
-    fn is_reserved_for(&self, reference: ConnectionRef, topic: &[u8]) -> bool {
+    /// Whether clients of this connection's listener cannot publish to a mounted topic: it is the
+    /// broker's, or with its mount point too long to be told to others [MQTT-4.7.3-3].
+    fn is_unusable(&self, reference: ConnectionRef, topic: &[u8]) -> bool {
         let mount_len =
             self.connection(reference).map_or(0, |connection| connection.profile.mount_point.len());
-        is_reserved(topic.get(mount_len..).unwrap_or_default())
+        topic.len() > TOPIC_BYTES_MAX || is_reserved(topic.get(mount_len..).unwrap_or_default())
     }
 
     /// Takes a QoS 2 identifier up; `None` if the message came before: it is answered, and not

@@ -183,6 +183,7 @@ impl Shard {
     fn read_retained(&mut self, queue: QueueRef) {
         let shared = Arc::clone(&self.shared);
         let Some(session) = self.session_mut(queue) else { return };
+        let mount_len = session.names().0.len();
         let Some(replay) = session.replays.as_mut().and_then(|replays| replays.front_mut()) else {
             return;
         };
@@ -192,9 +193,8 @@ impl Shard {
             shared.retained_store().collect(&replay.filter, from, REPLAY_BATCH, &mut found);
         replay.is_read = replay.from.is_none();
         if replay.options.is_wildcard_first() {
-            // [MQTT-4.7.2-1], behind the mount point.
-            let at = replay.filter.find(['+', '#']).unwrap_or(0);
-            found.retain(|message| message.topic().get(at) != Some(&b'$'));
+            // [MQTT-4.7.2-1] [MQTT-4.7.3-1], behind the mount point.
+            found.retain(|message| !matches!(message.topic().get(mount_len), None | Some(b'$')));
         }
         replay.ready.extend(found);
     }

@@ -13,7 +13,7 @@ use crate::reason::ReasonCode;
 use crate::router::{Member, QueueRef, SharedState, Subscriber, SubscriptionOptions, Target};
 use crate::session::{Replay, Subscription};
 use crate::store::{Change, Ticket};
-use crate::topic::{Filter, parse_filter};
+use crate::topic::{Filter, TOPIC_BYTES_MAX, parse_filter};
 
 /// Filters that name what this broker keeps for its queues.
 fn is_reserved(filter: &str) -> bool {
@@ -91,10 +91,18 @@ impl Shard {
             return Err((ReasonCode::UNSPECIFIED, "the connection is gone"));
         };
         let profile = Arc::clone(&connection.profile);
+        if profile.mount_point.len() + parsed.filter.len() > TOPIC_BYTES_MAX {
+            let text = "the Topic Filter is too long with its mount point";
+            return Err((ReasonCode::TOPIC_FILTER_INVALID, text)); // [MQTT-4.7.3-3]
+        }
         let qos = request.qos.min(profile.maximum_qos); // [MQTT-3.8.4-8]
         let mut options =
             SubscriptionOptions::new(qos, request.no_local, request.retain_as_published);
-        if !profile.mount_point.is_empty() && parsed.filter.starts_with(['+', '#']) {
+        let mount_point = &*profile.mount_point;
+        // `/#` matches the empty topic too, which the mount point itself is to those outside.
+        if !mount_point.is_empty()
+            && (parsed.filter.starts_with(['+', '#']) || parsed.filter == "/#")
+        {
             options = options.with_wildcard_first();
         }
         let held =
@@ -102,7 +110,7 @@ impl Shard {
         if held.is_none() {
             self.check_subscription_limits(queue, request.filter.len() as u64)?;
         }
-        let filter = mounted(&profile.mount_point, parsed.filter);
+        let filter = mounted(mount_point, parsed.filter);
         self.attach(queue, &parsed, &filter, Subscription { options, identifier });
         let mut ticket = Ticket::default();
         let subscription = Subscription { options, identifier };
