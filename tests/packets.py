@@ -141,6 +141,24 @@ class Connect:
         return packet(CONNECT, 0, head + body)
 
 
+def connect_bytes(
+    payload: bytes = text("c"),
+    *,
+    flags: int = 0x02,
+    properties: bytes = b"\0",
+    protocol: bytes = text("MQTT") + b"\5",
+) -> bytes:
+    """A CONNECT whose parts are given as bytes, wrong ones too.
+
+    Args:
+        payload: From the Client Identifier on.
+        flags: Connect Flags; by default Clean Start alone.
+        properties: Property Length and properties.
+        protocol: Protocol Name and Protocol Version.
+    """
+    return packet(CONNECT, 0, protocol + bytes([flags]) + b"\0\0" + properties + payload)
+
+
 @dataclass(frozen=True)
 class Publish:
     """PUBLISH, as sent or received; `packet_id` is 0 at QoS 0."""

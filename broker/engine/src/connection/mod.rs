@@ -58,6 +58,8 @@ pub struct Connection {
     pub is_dirty: bool,
     /// From CONNECT on; 5 before.
     pub version: Version,
+    /// CONNECT asked for a Session Expiry Interval above 0, granted or not.
+    pub asked_to_last: bool,
     /// Request Problem Information (MQTT 5 §3.1.2.11.7).
     pub problem_information: bool,
     /// The session, while `Open`.
@@ -110,6 +112,7 @@ impl Connection {
             is_dirty: false,
             version: Version::V5,
             problem_information: true,
+            asked_to_last: false,
             session: None,
             deadline_ms: now_ms + profile.connect_timeout_ms,
             profile,

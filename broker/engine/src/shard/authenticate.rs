@@ -1,6 +1,7 @@
 //! The host's part in a CONNECT: parking, verdicts, AUTH exchanges and re-authentication
 //! (MQTT 5 §4.12).
 
+use super::fitting::connect_reason;
 use super::input::Next;
 use super::{Flow, Shard};
 use crate::codec::encode;
@@ -12,6 +13,7 @@ use crate::host::{
 };
 use crate::reason::ReasonCode;
 use crate::session::session_key;
+use crate::store::Ticket;
 use crate::violation::Violation;
 
 impl Shard {
@@ -109,7 +111,7 @@ impl Shard {
                 self.refuse(reference, (reason, reason_string), now_ms);
             }
             Verdict::Continue { data } => {
-                self.send_auth(reference, ReasonCode::CONTINUE_AUTHENTICATION, Some(&data));
+                self.send_auth(reference, ReasonCode::CONTINUE_AUTHENTICATION, Some(&data), now_ms);
             }
             Verdict::Allow { user, data, .. } if is_open => {
                 self.finish_reauthentication(reference, &user, data.as_deref(), now_ms);
@@ -164,13 +166,21 @@ impl Shard {
         if let Some(connection) = self.connection_mut(reference) {
             connection.is_reauthenticating = false;
         }
-        self.send_auth(reference, ReasonCode::SUCCESS, data);
+        self.send_auth(reference, ReasonCode::SUCCESS, data, now_ms);
     }
 
-    fn send_auth(&mut self, reference: ConnectionRef, reason: ReasonCode, data: Option<&[u8]>) {
+    fn send_auth(
+        &mut self,
+        reference: ConnectionRef,
+        reason: ReasonCode,
+        data: Option<&[u8]>,
+        now_ms: u64,
+    ) {
         let Some(connection) = self.connection(reference) else { return };
         let Some(method) = connection.method.clone() else { return };
-        self.send(reference, |out| encode::auth(out, reason, &method, data, None));
+        let mut auth = Vec::new();
+        encode::auth(&mut auth, reason, &method, data, None);
+        self.send_whole(reference, Ticket::default(), &auth, now_ms);
     }
 
     /// An AUTH came.
@@ -227,14 +237,17 @@ impl Shard {
         // With Request Problem Information 0 a CONNACK may still carry it [MQTT-3.1.2-29].
         let reference_text = connection.profile.server_reference.clone();
         let moves = matches!(reason, ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED);
-        let connack = Connack {
+        let reason = connect_reason(reason);
+        let mut connack = Connack {
             reason: reason.0,
             reason_string: text,
             server_reference: (moves && !reference_text.is_empty()).then_some(reference_text),
             ..Connack::default()
         };
         self.counters.connects_refused += 1;
-        self.send(reference, |out| encode::connack(out, version, &connack));
+        if let Some(packet) = self.fitting_connack(reference, version, &mut connack) {
+            self.send(reference, |out| out.extend_from_slice(&packet));
+        }
         self.tell(reference, EventKind::Refused, reason, &detail, now_ms);
         self.begin_closing(reference);
     }

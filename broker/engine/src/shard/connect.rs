@@ -68,8 +68,7 @@ impl Shard {
             }
         };
         if let Some(connection) = self.connection_mut(reference) {
-            connection.version = connect.version;
-            connection.problem_information = connect.request_problem_information;
+            note_connect(connection, &connect);
         }
         if let Err(refused) = self.check_connect(reference, &connect) {
             self.refuse(reference, refused, now_ms);
@@ -121,8 +120,7 @@ impl Shard {
     pub fn adopt(&mut self, hand_over: HandOver, now_ms: u64) -> ConnectionRef {
         let HandOver { connect, allowed, rest, peer, profile, deadline_ms, .. } = hand_over;
         let mut connection = Connection::new(peer, profile, now_ms);
-        connection.version = connect.version;
-        connection.problem_information = connect.request_problem_information;
+        note_connect(&mut connection, &connect);
         connection.deadline_ms = deadline_ms;
         connection.tail = rest;
         let (slot, generation) = self.connections.insert(connection);
@@ -227,14 +225,22 @@ impl Shard {
             Ok(will) => will,
             Err(refused) => return self.refuse(reference, refused, now_ms),
         };
+        let user = allowed.user.clone();
+        let mut connack = self.connack(reference, &connect, allowed);
+        let is_limited = connect.maximum_packet_size.is_some();
+        if is_limited && self.fitting_connack(reference, connect.version, &mut connack).is_none() {
+            let text = "CONNACK is larger than the Maximum Packet Size"; // [MQTT-3.1.2-24]
+            let refused = refusal(ReasonCode::PACKET_TOO_LARGE, text);
+            return self.refuse(reference, refused, now_ms);
+        }
         let (queue, session_present, ticket) =
-            match self.open_session(reference, &key, &connect, &allowed.user, now_ms) {
+            match self.open_session(reference, &key, &connect, &user, now_ms) {
                 Ok(opened) => opened,
                 Err(refused) => return self.refuse(reference, refused, now_ms),
             };
         let will_ticket = self.store_will(queue, will);
         self.open_connection(reference, queue, &connect, now_ms);
-        let connack = self.connack(reference, &connect, allowed, session_present);
+        connack.session_present = session_present;
         let version = connect.version;
         // The session's creation or change is committed before CONNACK says it is there.
         self.send_committed(reference, ticket.max(will_ticket), |out| {
@@ -401,7 +407,6 @@ impl Shard {
         connection.session = Some(queue);
         connection.deadline_ms = 0;
         connection.heard_at_ms = now_ms;
-        connection.maximum_packet_size = connect.maximum_packet_size.unwrap_or(u32::MAX);
         connection.aliases_out = (aliases > 0).then(|| Box::new(OutboundAliases::new(aliases)));
         let keep_alive_s =
             server_keep_alive_s(&connection.profile, connect).unwrap_or(connect.keep_alive_s);
@@ -413,14 +418,8 @@ impl Shard {
         }
     }
 
-    fn connack(
-        &self,
-        reference: ConnectionRef,
-        connect: &Connect,
-        allowed: Allowed,
-        session_present: bool,
-    ) -> Connack {
-        let mut connack = Connack { session_present, ..Connack::default() };
+    fn connack(&self, reference: ConnectionRef, connect: &Connect, allowed: Allowed) -> Connack {
+        let mut connack = Connack::default();
         let Some(connection) = self.connection(reference) else { return connack };
         if connect.version != Version::V5 {
             return connack;
@@ -438,10 +437,9 @@ impl Shard {
             (profile.topic_alias_maximum > 0).then_some(profile.topic_alias_maximum);
         connack.assigned_client_id = connect.is_assigned.then(|| connect.client_id.clone());
         connack.server_keep_alive_s = server_keep_alive_s(profile, connect);
-        if connect.request_response_information && !profile.response_information.is_empty() {
-            // A prefix of its own for each client (MQTT 5 §3.2.2.3.15).
-            let prefix = &profile.response_information;
-            connack.response_information = Some(format!("{prefix}{}/", connect.client_id).into());
+        if connect.request_response_information {
+            connack.response_information =
+                response_topics(&profile.response_information, &connect.client_id);
         }
         if connection.method.is_some() {
             connack.authentication_method.clone_from(&connection.method); // [MQTT-4.12.0-5]
@@ -449,6 +447,35 @@ impl Shard {
         }
         connack
     }
+}
+
+/// What a CONNECT says about all that is sent from then on, CONNACK first.
+fn note_connect(connection: &mut Connection, connect: &Connect) {
+    connection.version = connect.version;
+    connection.problem_information = connect.request_problem_information;
+    connection.maximum_packet_size = connect.maximum_packet_size.unwrap_or(u32::MAX);
+    connection.asked_to_last = connect.session_expiry_s > 0;
+}
+
+/// The beginning of a client's own topics for responses (MQTT 5 §3.2.2.3.15): its identifier, one
+/// level, with what Topic Names cannot hold or levels are made of written as `%` and two digits.
+fn response_topics(prefix: &str, client_id: &str) -> Option<Box<str>> {
+    if prefix.is_empty() {
+        return None;
+    }
+    let mut topics = String::from(prefix);
+    for letter in client_id.chars() {
+        match letter {
+            '+' => topics.push_str("%2B"),
+            '#' => topics.push_str("%23"),
+            '/' => topics.push_str("%2F"),
+            '%' => topics.push_str("%25"),
+            _ => topics.push(letter),
+        }
+    }
+    topics.push('/');
+    // A Topic Name has at most 65,535 bytes; half of one is of no use.
+    (topics.len() < usize::from(u16::MAX)).then(|| topics.into())
 }
 
 /// The largest packet the standard knows; announcing it says nothing.

@@ -55,7 +55,14 @@ impl Shard {
             .map(|(slot, generation, _)| ConnectionRef { slot, generation })
             .collect();
         for reference in all {
-            self.refuse(reference, (ReasonCode::SERVER_SHUTTING_DOWN, None), now_ms);
+            let reason = ReasonCode::SERVER_SHUTTING_DOWN;
+            match self.connection(reference).map(|connection| connection.phase) {
+                // A CONNACK answers a CONNECT, and none came [MQTT-3.2.0-1].
+                Some(Phase::Connecting) => {
+                    self.abort(reference, reason, "the server stops", now_ms);
+                }
+                _ => self.refuse(reference, (reason, None), now_ms),
+            }
         }
     }
 
@@ -131,9 +138,9 @@ impl Shard {
         disconnect: &Disconnect,
         now_ms: u64,
     ) -> Result<Next, Violation> {
-        let maximum = match self.connection(reference) {
+        let (maximum, asked_to_last) = match self.connection(reference) {
             Some(connection) if connection.phase == Phase::Open => {
-                connection.profile.session_expiry_max_s
+                (connection.profile.session_expiry_max_s, connection.asked_to_last)
             }
             _ => {
                 self.begin_closing(reference);
@@ -143,7 +150,7 @@ impl Shard {
         if let (Some(session), Some(expiry_s)) =
             (self.session_of(reference), disconnect.session_expiry_s)
         {
-            if session.expiry_s == 0 && expiry_s != 0 {
+            if !asked_to_last && expiry_s != 0 {
                 return Err(Violation::protocol(
                     "MQTT 5 §3.14.2.2.2",
                     "a session that was to end with its connection cannot be kept",

@@ -12,8 +12,13 @@ use crate::violation::Violation;
 /// From this size on an incomplete packet is read straight into its own buffer.
 const DIRECT_FROM: usize = 64 * 1024;
 
-/// Strangers get no more: all fields of a CONNECT at their largest take 320 KiB.
-const CONNECT_BYTES_MAX: u32 = 512 * 1024;
+/// Strangers get no more: all fields of a CONNECT at their largest take 640 KiB, and 128 KiB are
+/// for User Properties.
+const CONNECT_BYTES_MAX: u32 = 768 * 1024;
+
+/// Part of a packet counts as heard from this size on: a large one takes its time on a slow line,
+/// and nothing can come in between; but who sends a byte now and then sends no packets.
+const PROGRESS_MIN: usize = 1_024;
 
 /// A kept buffer larger than this is given back once it is empty.
 const TAIL_KEPT_MAX: usize = 16 * 1024;
@@ -69,7 +74,9 @@ impl Shard {
         self.last_now_ms = now_ms;
         self.counters.bytes_received += bytes.len() as u64;
         let Some(connection) = self.connection_mut(reference) else { return Flow::Close };
-        connection.heard_at_ms = now_ms;
+        if bytes.len() >= PROGRESS_MIN {
+            connection.heard_at_ms = now_ms;
+        }
         if connection.phase == Phase::Closing {
             return Flow::Close;
         }
@@ -115,13 +122,17 @@ impl Shard {
     /// Bytes were read into `tail`.
     pub fn received(&mut self, reference: ConnectionRef, now_ms: u64) -> Flow {
         self.last_now_ms = now_ms;
+        if let Some(connection) = self.connection_mut(reference) {
+            if connection.tail.len() >= connection.tail_counted + PROGRESS_MIN {
+                connection.heard_at_ms = now_ms;
+            }
+        }
         let flow = self.take_tail(reference, now_ms);
         self.check_buffers(reference, flow, now_ms)
     }
 
     fn take_tail(&mut self, reference: ConnectionRef, now_ms: u64) -> Flow {
         let Some(connection) = self.connection_mut(reference) else { return Flow::Close };
-        connection.heard_at_ms = now_ms;
         let maximum = packet_size_max(connection);
         if let Ok(Framing::Incomplete { .. }) = frame(&connection.tail, maximum) {
             return Flow::Read;
@@ -163,6 +174,7 @@ impl Shard {
                 }
                 return Flow::Read;
             };
+            connection.heard_at_ms = now_ms; // [MQTT-3.1.2-22]
             bytes = bytes.get(length..).unwrap_or_default();
             match self.packet(reference, header, body, now_ms) {
                 Ok(Next::Packet) if bytes.is_empty() => return Flow::Read,
@@ -239,7 +251,7 @@ impl Shard {
             }
             (_, Packet::Unsubscribe(unsubscribe)) => {
                 self.on_unsubscribe(reference, &unsubscribe);
-                Ok(Next::Packet)
+                Ok(self.next_of(reference))
             }
             (_, Packet::Pingreq) => {
                 self.send(reference, crate::codec::encode::pingresp); // [MQTT-3.12.4-1]

@@ -7,6 +7,7 @@ mod connect;
 mod deliver;
 mod end;
 mod events;
+mod fitting;
 mod host;
 mod input;
 mod mail;

@@ -64,14 +64,18 @@ impl Shard {
             }
         }
         let text = problem.filter(|_| self.wants_reason(reference));
-        self.send_committed(reference, ticket, |out| {
-            encode::suback(out, version, subscribe.packet_id, &reasons, text);
-        });
+        let mut suback = Vec::new();
+        encode::suback(&mut suback, version, subscribe.packet_id, &reasons, text);
+        if suback.len() > self.packet_limit(reference) {
+            suback.clear(); // [MQTT-3.9.2-1]
+            encode::suback(&mut suback, version, subscribe.packet_id, &reasons, None);
+        }
+        self.send_whole(reference, ticket, &suback, now_ms);
         for replay in replays {
             self.begin_replay(queue, replay);
         }
         self.pump(queue, now_ms);
-        Next::Packet
+        self.next_of(reference)
     }
 
     /// Makes one subscription: (Reason Code, retained messages to send, what SUBACK waits for).

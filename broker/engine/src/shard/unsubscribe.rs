@@ -28,9 +28,9 @@ impl Shard {
             }
         }
         // [MQTT-3.10.4-4] [MQTT-3.11.3-1]
-        self.send_committed(reference, ticket, |out| {
-            encode::unsuback(out, version, unsubscribe.packet_id, &reasons, None);
-        });
+        let mut unsuback = Vec::new();
+        encode::unsuback(&mut unsuback, version, unsubscribe.packet_id, &reasons, None);
+        self.send_whole(reference, ticket, &unsuback, now_ms);
     }
 
     fn unsubscribe_one(&mut self, queue: QueueRef, filter: &str) -> (ReasonCode, Ticket) {
