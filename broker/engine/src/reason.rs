@@ -108,15 +108,23 @@ impl ReasonCode {
         self.0 >= 0x80
     }
 
-    /// The CONNACK return code of 3.1 and 3.1.1 nearest to this reason (MQTT 3.1.1 §3.2.2.3).
-    pub const fn connack_return_code(self) -> u8 {
+    /// The CONNACK return code of 3.1 and 3.1.1 for this reason; `None` where no code fits and the
+    /// connection is closed without a CONNACK [MQTT3-3.2.2-6].
+    pub const fn connack_return_code(self) -> Option<u8> {
         match self {
-            Self::SUCCESS => 0,
-            Self::UNSUPPORTED_PROTOCOL_VERSION => 1,
-            Self::CLIENT_IDENTIFIER_NOT_VALID => 2,
-            Self::BAD_USER_NAME_OR_PASSWORD | Self::BAD_AUTHENTICATION_METHOD => 4,
-            Self::NOT_AUTHORIZED | Self::BANNED => 5,
-            _ => 3,
+            Self::SUCCESS => Some(0),
+            Self::UNSUPPORTED_PROTOCOL_VERSION => Some(1),
+            Self::CLIENT_IDENTIFIER_NOT_VALID => Some(2),
+            Self::BAD_USER_NAME_OR_PASSWORD | Self::BAD_AUTHENTICATION_METHOD => Some(4),
+            Self::NOT_AUTHORIZED | Self::BANNED => Some(5),
+            // The packet does not conform [MQTT3-3.1.4-1], or its will cannot be taken.
+            Self::MALFORMED
+            | Self::PROTOCOL_ERROR
+            | Self::PACKET_TOO_LARGE
+            | Self::TOPIC_NAME_INVALID
+            | Self::RETAIN_NOT_SUPPORTED
+            | Self::QOS_NOT_SUPPORTED => None,
+            _ => Some(3),
         }
     }
 }

@@ -80,7 +80,7 @@ pub struct Connection {
     pub waiting: Option<Box<Waiting>>,
     /// One and a half times the Keep Alive in milliseconds, or 0 [MQTT-3.1.2-22].
     pub keep_alive_ms: u64,
-    /// When bytes last came.
+    /// When a packet came, or much of a large one.
     pub heard_at_ms: u64,
     /// Until when CONNECT must be complete, or the host must have decided; 0: none runs.
     pub deadline_ms: u64,

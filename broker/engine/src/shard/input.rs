@@ -16,9 +16,9 @@ const DIRECT_FROM: usize = 64 * 1024;
 /// for User Properties.
 const CONNECT_BYTES_MAX: u32 = 768 * 1024;
 
-/// Part of a packet counts as heard from this size on: a large one takes its time on a slow line,
-/// and nothing can come in between; but who sends a byte now and then sends no packets.
-const PROGRESS_MIN: usize = 1_024;
+/// An incomplete packet that grew by this is a sign of life: a large one takes its time on a slow
+/// line, and nothing can come in between; but who sends a byte now and then sends no packets.
+const PROGRESS_BYTES: usize = 1_024;
 
 /// A kept buffer larger than this is given back once it is empty.
 const TAIL_KEPT_MAX: usize = 16 * 1024;
@@ -57,6 +57,9 @@ impl Shard {
         };
         let length = connection.tail.len();
         if length != connection.tail_counted {
+            if length / PROGRESS_BYTES > connection.tail_counted / PROGRESS_BYTES {
+                connection.heard_at_ms = now_ms;
+            }
             self.input_bytes = self.input_bytes + length - connection.tail_counted;
             connection.tail_counted = length;
             let is_tight = self.input_bytes as u64 > self.shared.limits.input_bytes_total;
@@ -74,9 +77,6 @@ impl Shard {
         self.last_now_ms = now_ms;
         self.counters.bytes_received += bytes.len() as u64;
         let Some(connection) = self.connection_mut(reference) else { return Flow::Close };
-        if bytes.len() >= PROGRESS_MIN {
-            connection.heard_at_ms = now_ms;
-        }
         if connection.phase == Phase::Closing {
             return Flow::Close;
         }
@@ -122,11 +122,6 @@ impl Shard {
     /// Bytes were read into `tail`.
     pub fn received(&mut self, reference: ConnectionRef, now_ms: u64) -> Flow {
         self.last_now_ms = now_ms;
-        if let Some(connection) = self.connection_mut(reference) {
-            if connection.tail.len() >= connection.tail_counted + PROGRESS_MIN {
-                connection.heard_at_ms = now_ms;
-            }
-        }
         let flow = self.take_tail(reference, now_ms);
         self.check_buffers(reference, flow, now_ms)
     }

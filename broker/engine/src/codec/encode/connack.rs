@@ -5,7 +5,7 @@ use crate::codec::packet::{Connack, Version};
 use crate::codec::property as id;
 use crate::reason::ReasonCode;
 
-/// Appends a CONNACK; below MQTT 5 without properties, with the nearest return code.
+/// Appends a CONNACK; below MQTT 5 without properties, and none at all where no return code fits.
 pub fn connack(out: &mut Vec<u8>, version: Version, connack: &Connack) {
     let reason = ReasonCode(connack.reason);
     // With an error Session Present is 0 [MQTT-3.2.2-6].
@@ -13,7 +13,10 @@ pub fn connack(out: &mut Vec<u8>, version: Version, connack: &Connack) {
     if version != Version::V5 {
         // 3.1 has no Session Present: the byte is reserved.
         let present = if version == Version::V3_1 { 0 } else { present };
-        out.extend_from_slice(&[0x20, 2, present, reason.connack_return_code()]);
+        // [MQTT3-3.1.4-1] [MQTT3-3.2.2-6]
+        if let Some(return_code) = reason.connack_return_code() {
+            out.extend_from_slice(&[0x20, 2, present, return_code]);
+        }
         return;
     }
     let mut section = Vec::new();
