@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::queue::Identifiers;
+use super::stragglers::{STRAGGLERS_MAX, Stragglers};
 use crate::message::SharedMessage;
 use crate::router::GroupId;
 
@@ -40,10 +41,13 @@ pub struct Sent {
 /// The window towards one client.
 #[derive(Debug)]
 pub struct Inflight {
+    /// The window: one entry for each identifier of a stretch, empty where it is acknowledged.
     entries: VecDeque<Option<Sent>>,
+    /// Older ones, set aside so that the window can move on.
+    stragglers: Option<Box<Stragglers>>,
     /// Packet Identifier of the first entry.
     first_id: u16,
-    /// Entries that are not empty.
+    /// Entries that are not empty, stragglers among them.
     live: u32,
     /// PUBLISH packets of this connection that use up Receive Maximum (MQTT 5 §4.9).
     outstanding: u16,
@@ -55,8 +59,15 @@ pub struct Inflight {
 
 impl Default for Inflight {
     fn default() -> Self {
-        let entries = VecDeque::new();
-        Self { entries, first_id: 1, live: 0, outstanding: 0, window: u16::MAX, sent_until: 0 }
+        Self {
+            entries: VecDeque::new(),
+            stragglers: None,
+            first_id: 1,
+            live: 0,
+            outstanding: 0,
+            window: u16::MAX,
+            sent_until: 0,
+        }
     }
 }
 
@@ -74,13 +85,55 @@ impl Inflight {
     /// Whether another PUBLISH may be sent [MQTT-4.9.0-2].
     #[inline]
     pub fn has_credit(&self) -> bool {
-        self.outstanding < self.window && self.entries.len() < IDENTIFIERS
+        self.outstanding < self.window && (!self.is_wide() || self.can_set_aside())
+    }
+
+    /// Whether the window and what was set aside may have taken all identifiers.
+    #[inline]
+    fn is_wide(&self) -> bool {
+        self.entries.len() + self.stragglers_len() >= IDENTIFIERS
+    }
+
+    #[inline]
+    fn stragglers_len(&self) -> usize {
+        self.stragglers.as_ref().map_or(0, |stragglers| stragglers.len())
+    }
+
+    /// Whether few enough are in front of an acknowledged one.
+    #[cold]
+    fn can_set_aside(&self) -> bool {
+        let room = STRAGGLERS_MAX.saturating_sub(self.stragglers_len());
+        self.entries.iter().take(room + 1).any(Option::is_none)
+    }
+
+    /// Sets the oldest aside, up to the first that is acknowledged.
+    #[cold]
+    fn set_aside(&mut self) {
+        while let Some(Some(sent)) = self.entries.front_mut().map(Option::take) {
+            let stragglers = self.stragglers.get_or_insert_with(Box::default);
+            stragglers.push(self.first_id, sent);
+            self.pop_front();
+        }
+        self.pop_empty();
+    }
+
+    fn pop_front(&mut self) {
+        self.entries.pop_front();
+        self.first_id = if self.first_id == u16::MAX { 1 } else { self.first_id + 1 };
+        self.sent_until = self.sent_until.saturating_sub(1);
+    }
+
+    fn pop_empty(&mut self) {
+        while let Some(None) = self.entries.front() {
+            self.pop_front();
+        }
     }
 
     /// Whether entries of an earlier connection are still to be sent on this one.
     #[inline]
     pub fn is_resending(&self) -> bool {
         (self.sent_until as usize) < self.entries.len()
+            || self.stragglers.as_ref().is_some_and(|stragglers| stragglers.is_resending())
     }
 
     /// A new connection begins: nothing is outstanding on it, all entries are to be sent again.
@@ -88,12 +141,24 @@ impl Inflight {
         self.window = window;
         self.outstanding = 0;
         self.sent_until = 0;
+        if let Some(stragglers) = &mut self.stragglers {
+            stragglers.restart();
+        }
     }
 
     /// Takes a message up and gives its Packet Identifier; call only with credit.
     #[inline]
     pub fn push(&mut self, sent: Sent) -> u16 {
-        let packet_id = self.identifier(self.entries.len());
+        if self.is_wide() {
+            self.set_aside();
+        }
+        let mut packet_id = self.identifier(self.entries.len());
+        if let Some(stragglers) = &self.stragglers {
+            while stragglers.contains(packet_id) {
+                self.entries.push_back(None); // [MQTT-2.2.1-4]
+                packet_id = self.identifier(self.entries.len());
+            }
+        }
         self.entries.push_back(Some(sent));
         self.sent_until = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         self.live += 1;
@@ -105,30 +170,53 @@ impl Inflight {
     #[inline]
     pub fn get_mut(&mut self, packet_id: u16) -> Option<&mut Sent> {
         let index = self.index(packet_id)?;
-        self.entries.get_mut(index)?.as_mut()
+        match self.entries.get_mut(index) {
+            Some(Some(sent)) => Some(sent),
+            _ => self.stragglers.as_mut()?.get_mut(packet_id),
+        }
     }
 
     /// Ends an entry and gives its identifier free.
     #[inline]
     pub fn complete(&mut self, packet_id: u16) -> Option<Sent> {
         let index = self.index(packet_id)?;
-        let sent = self.entries.get_mut(index)?.take()?;
+        let sent = match self.entries.get_mut(index).and_then(Option::take) {
+            Some(sent) => sent,
+            None => self.take_straggler(packet_id)?,
+        };
         self.live -= 1;
         self.outstanding = self.outstanding.saturating_sub(1);
-        while let Some(None) = self.entries.front() {
-            self.entries.pop_front();
-            self.first_id = if self.first_id == u16::MAX { 1 } else { self.first_id + 1 };
-            self.sent_until = self.sent_until.saturating_sub(1);
-        }
+        self.pop_empty();
         if self.entries.is_empty() && self.entries.capacity() > 64 {
             self.entries = VecDeque::new();
         }
         Some(sent)
     }
 
+    fn take_straggler(&mut self, packet_id: u16) -> Option<Sent> {
+        let stragglers = self.stragglers.as_mut()?;
+        let sent = stragglers.take(packet_id);
+        if stragglers.len() == 0 {
+            self.stragglers = None;
+        }
+        sent
+    }
+
     /// The next entry of an earlier connection to send again, with its identifier; it counts as
     /// sent from now on. `None` if there is none, or no credit for it.
     pub fn resend_next(&mut self) -> Option<(u16, Sent)> {
+        if let Some(stragglers) = self.stragglers.as_mut().filter(|held| held.is_resending()) {
+            let (packet_id, sent) = stragglers.next_to_resend()?;
+            if sent.stage != Stage::Pubcomp {
+                if self.outstanding >= self.window {
+                    return None;
+                }
+                self.outstanding += 1;
+            }
+            let found = (*packet_id, sent.clone());
+            stragglers.step();
+            return Some(found);
+        }
         while self.is_resending() {
             let index = self.sent_until as usize;
             let Some(sent) = self.entries.get(index).and_then(Option::as_ref) else {
@@ -154,15 +242,19 @@ impl Inflight {
         self.live = 0;
         self.outstanding = 0;
         self.sent_until = 0;
-        std::mem::take(&mut self.entries).into_iter().flatten().collect()
+        let stragglers = self.stragglers.take().map(|stragglers| stragglers.into_sent());
+        let entries = std::mem::take(&mut self.entries);
+        stragglers.into_iter().flatten().chain(entries.into_iter().flatten()).collect()
     }
 
     /// Takes out the entries for which `leaves` holds, in order.
     pub fn take_where(&mut self, leaves: impl Fn(&Sent) -> bool) -> Vec<Sent> {
-        let ids: Vec<u16> = (0..self.entries.len())
+        let aside = self.stragglers.iter().flat_map(|stragglers| stragglers.iter());
+        let aside = aside.filter(|(_, sent)| leaves(sent)).map(|(packet_id, _)| *packet_id);
+        let window = (0..self.entries.len())
             .filter(|at| self.entries.get(*at).and_then(Option::as_ref).is_some_and(&leaves))
-            .map(|at| self.identifier(at))
-            .collect();
+            .map(|at| self.identifier(at));
+        let ids: Vec<u16> = aside.chain(window).collect();
         ids.into_iter().filter_map(|packet_id| self.complete(packet_id)).collect()
     }
 
@@ -205,6 +297,53 @@ mod tests {
             previous = next;
         }
         assert_eq!(inflight.len(), 1);
+    }
+
+    /// [MQTT-2.2.1-4]: a few that are never acknowledged do not stop the others.
+    #[test]
+    fn identifiers_in_use_are_passed_by() {
+        let mut inflight = Inflight::default();
+        let mut held: Vec<u16> = Vec::new();
+        for round in 0..400_000_u32 {
+            assert!(inflight.has_credit(), "in round {round} with {} held", held.len());
+            let packet_id = inflight.push(sent(Stage::Puback));
+            assert!(!held.contains(&packet_id));
+            if round % 10_007 == 0 {
+                held.push(packet_id);
+            } else {
+                assert!(inflight.complete(packet_id).is_some());
+            }
+        }
+        assert_eq!(inflight.len() as usize, held.len());
+
+        inflight.restart(u16::MAX);
+        let again: Vec<u16> =
+            std::iter::from_fn(|| inflight.resend_next()).map(|found| found.0).collect();
+        assert_eq!(again, held);
+        for packet_id in held {
+            assert!(inflight.get_mut(packet_id).is_some());
+            assert!(inflight.complete(packet_id).is_some());
+        }
+        assert!(inflight.is_empty());
+        assert!(inflight.stragglers.is_none());
+    }
+
+    #[test]
+    fn a_client_that_leaves_many_behind_waits_for_its_own_answers() {
+        let mut inflight = Inflight::default();
+        let mut live = Vec::new();
+        while inflight.has_credit() {
+            let packet_id = inflight.push(sent(Stage::Puback));
+            if packet_id % 2 == 0 {
+                live.push(packet_id);
+            } else {
+                inflight.complete(packet_id);
+            }
+        }
+        let unique: std::collections::HashSet<u16> = live.iter().copied().collect();
+        assert_eq!(unique.len(), live.len());
+        assert_eq!(inflight.len() as usize, live.len());
+        assert_eq!(inflight.drain().len(), live.len());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod inflight;
 mod queue;
+mod stragglers;
 mod subscriptions;
 
 use std::collections::VecDeque;
