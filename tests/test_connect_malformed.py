@@ -152,17 +152,15 @@ PROPERTIES = {
 }
 """By what is wrong with a property: the packet and the Reason Code of CONNACK."""
 
-WRONG = FORMAT | PROPERTIES
 
-
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("wrong", FORMAT | PROPERTIES)
 async def test_a_wrong_connect_is_refused_with_the_reason(clients: Clients, wrong: str) -> None:
     """One CONNACK with the reason and without Session Present, then the end.
 
     [MQTT-3.1.4-1] [MQTT-3.2.2-6] [MQTT-3.2.2-7] [MQTT-3.2.2-8] [MQTT-3.2.0-2]
     """
     await clients.connect("c", clean=False, expiry=1_000)
-    sent, reason = WRONG[wrong]
+    sent, reason = (FORMAT | PROPERTIES)[wrong]
     peer = await clients.open()
     await peer.send(sent)
     (connack,) = await peer.rest()
@@ -177,7 +175,7 @@ async def test_a_wrong_connect_leaves_the_session_and_its_connection_alone(
 ) -> None:
     """What is not valid takes nothing over: [MQTT-3.1.4-1]."""
     held = await clients.connect("c", clean=False, expiry=1_000)
-    for sent, _ in WRONG.values():
+    for sent, _ in (FORMAT | PROPERTIES).values():
         peer = await clients.open()
         await peer.send(sent)
         await peer.rest()
