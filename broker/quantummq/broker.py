@@ -15,7 +15,7 @@ from quantummq.config import Config
 from quantummq.config.check import check_config
 from quantummq.decisions import DecisionLimits, Decisions, Judge
 from quantummq.engine import Engine, EngineError, Link, Message, SessionInfo
-from quantummq.errors import raise_all
+from quantummq.errors import ConfigError, QuantumMQError, raise_all
 from quantummq.events import EVENTS_MAX, EventHub, EventStream
 from quantummq.subscription import Subscription
 
@@ -248,18 +248,29 @@ class Broker:
     async def reload_tls(self) -> None:
         """Reads all certificates again; live connections stay as they are.
 
+        A listener whose certificate cannot be used keeps its former one; the others get theirs.
+
         Raises:
-            ConfigError: a file cannot be read; nothing has changed.
-            EngineError: one cannot be used; that listener keeps its former one.
+            ConfigError: a file cannot be read.
+            EngineError: one cannot be used, or several cannot be read or used.
         """
         link = self._running()
-        loaded = {
-            listener.name: await asyncio.to_thread(options.tls_options, self.config, index)
-            for index, listener in enumerate(self.config.listeners)
-        }
-        for name, tls in loaded.items():
+
+        def reload(index: int, name: str) -> None:
+            tls = options.tls_options(self.config, index)
             if tls is not None:
-                await asyncio.to_thread(link.engine.reload_tls, name, tls)
+                link.engine.reload_tls(name, tls)
+
+        faults: dict[str, QuantumMQError] = {}
+        for index, listener in enumerate(self.config.listeners):
+            try:
+                await asyncio.to_thread(reload, index, listener.name)
+            except (ConfigError, EngineError) as error:
+                faults[str(error)] = error
+        if len(faults) > 1:
+            raise EngineError("; ".join(faults))
+        for fault in faults.values():
+            raise fault
 
     async def failure(self) -> EngineError:
         """Waits for a fault of the engine, which should not come; the program should stop then.

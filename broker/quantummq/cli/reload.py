@@ -11,7 +11,7 @@ from quantummq.log import tell
 
 _LOG = logging.getLogger("quantummq.tls")
 
-Stamp = tuple[int, int, int] | None
+Stamp = tuple[int, int, int, int] | None
 
 
 class CertificateWatch:
@@ -30,6 +30,7 @@ class CertificateWatch:
         self._interval_s = min(intervals, default=0.0)
         self._reload = reload
         self._stamps = self._look()
+        self._complaint = ""
 
     async def follow(self) -> None:
         """Looks for changes until cancelled; returns at once where nothing is to be watched."""
@@ -41,21 +42,31 @@ class CertificateWatch:
         """Loads the files if one has changed; whether they were loaded.
 
         A pair is often replaced file by file: what cannot be used yet is tried again at the next
-        look, and the old certificates stay until then.
+        look, and the old certificates stay until then. That is told once for each reason.
         """
         stamps = self._look()
-        if stamps == self._stamps or not await self.load():
+        if stamps == self._stamps or not await self._load():
             return False
         self._stamps = stamps
         return True
 
     async def load(self) -> bool:
-        """Loads the files now; whether that went well."""
+        """Loads the files now; whether that went well. Says either."""
+        self._complaint = ""
+        return await self._load()
+
+    async def _load(self) -> bool:
+        if not self._files:
+            tell(_LOG, logging.INFO, "there are no certificates to load")
+            return True
         try:
             await self._reload()
         except (QuantumMQError, OSError) as error:
-            tell(_LOG, logging.ERROR, "kept the certificates of before", why=str(error))
+            if str(error) != self._complaint:
+                tell(_LOG, logging.ERROR, "kept the certificates of before", why=str(error))
+            self._complaint = str(error)
             return False
+        self._complaint = ""
         tell(_LOG, logging.INFO, "certificates loaded", files=[str(file) for file in self._files])
         return True
 
@@ -69,4 +80,4 @@ def _stamp(file: Path) -> Stamp:
         status = file.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

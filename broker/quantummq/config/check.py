@@ -60,6 +60,9 @@ def _check_transport(listener: Listener, where: str) -> Iterator[ConfigError]:
         folder = Path(listener.address.path).absolute().parent
         if not folder.is_dir():
             yield ConfigError(f"{where}.address", f"no folder {folder}; make it first")
+        if listener.proxy is not None:
+            why = f"{listener.address} takes no PROXY header: its peers have no address to trust"
+            yield ConfigError(f"{where}.proxy", f"{why}; use tcp://, or remove the table")
     if listener.address.scheme in ("ws", "wss") and not listener.ws.enabled:
         why = f"{listener.address} takes nothing but WebSocket; use tcp:// or tls:// without it"
         yield ConfigError(f"{where}.ws.enabled", why)
