@@ -23,6 +23,8 @@ class Started:
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list[str])
     ready: threading.Event = field(default_factory=threading.Event)
+    grown: threading.Condition = field(default_factory=threading.Condition)
+    ended: bool = False
 
     @property
     def addresses(self) -> list[str]:
@@ -39,10 +41,27 @@ class Started:
         """Reads what the process writes until it ends."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append(line.rstrip())
+            with self.grown:
+                self.lines.append(line.rstrip())
+                self.grown.notify_all()
             if READY.search(line):
                 self.ready.set()
+        with self.grown:
+            self.ended = True
+            self.grown.notify_all()
         self.ready.set()
+
+    def line_with(self, text: str) -> str:
+        """The first line with `text` in it, as soon as it is written."""
+
+        def found() -> str | None:
+            return next((line for line in self.lines if text in line), None)
+
+        with self.grown:
+            assert self.grown.wait_for(lambda: found() or self.ended, timeout=30), self.lines
+            line = found()
+        assert line is not None, self.lines
+        return line
 
 
 @contextmanager

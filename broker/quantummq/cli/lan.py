@@ -23,11 +23,13 @@ class LanCredentials:
 
     Attributes:
         config: The configuration with the password file in it.
+        user: The user's name.
         file: The password file.
         password: The new user's password, or None if the user was there before.
     """
 
     config: Config
+    user: str
     file: Path
     password: str | None
 
@@ -51,4 +53,4 @@ def with_credentials(config: Config) -> LanCredentials | None:
         users[USER] = hash_password(password.encode())
         write_users(file, users)
     table = config.authentication.model_copy(update={"password_file": file})
-    return LanCredentials(config.model_copy(update={"authentication": table}), file, password)
+    return LanCredentials(config.model_copy(update={"authentication": table}), USER, file, password)

@@ -7,15 +7,14 @@ import os
 import resource
 import signal
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from quantummq import __version__
 from quantummq.broker import Broker
-from quantummq.cli.lan import USER, LanCredentials
 from quantummq.cli.notify import notify, notify_reloading
-from quantummq.cli.observe import observe
+from quantummq.cli.observe import Observer
 from quantummq.cli.reload import CertificateWatch
 from quantummq.cli.settings import check_settings, read_settings
 from quantummq.cli.sources import Sources
@@ -23,7 +22,11 @@ from quantummq.config import Config
 from quantummq.errors import ConfigError, QuantumMQError
 from quantummq.log import formatter, set_up, tell
 
+if TYPE_CHECKING:
+    from quantummq.cli.lan import LanCredentials
+
 _LOG: Final = logging.getLogger("quantummq.run")
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(sources: Sources) -> int:
@@ -56,28 +59,43 @@ async def _serve(config: Config) -> None:
     hang_up = asyncio.Event()
 
     def stop_on(number: signal.Signals) -> None:
-        # A second signal ends the process the hard way.
-        loop.remove_signal_handler(number)
-        tell(_LOG, logging.INFO, "stopping", signal=number.name)
+        for each in _STOP_SIGNALS:
+            # A second signal, the same or the other, ends the process the hard way.
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        tell(_LOG, logging.INFO, "stopping; once more to stop at once", signal=number.name)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop_on, number)
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-    async with Broker(config) as broker:
+    broker = Broker(config)
+    observer = Observer(broker)
+    async with broker:
         watch = CertificateWatch(config, broker.reload_tls)
-        tasks = [
+        tasks: list[asyncio.Task[object]] = [
             asyncio.create_task(watch.follow(), name="certificates"),
             asyncio.create_task(_reload_on(hang_up, watch), name="SIGHUP"),
-            asyncio.create_task(observe(broker), name="log"),
         ]
+        observing = asyncio.create_task(observer.follow(stop), name="log")
         _announce(config, list(broker.addresses))
         notify("READY=1", f"STATUS=listening on {' '.join(broker.addresses)}")
-        await stop.wait()
+        failure = asyncio.create_task(broker.failure(), name="failure")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait((failure, stopping), return_when=asyncio.FIRST_COMPLETED)
         notify("STOPPING=1")
+        tasks += [stopping, failure]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(tasks)
+        stop.set()
+        in_time = await broker.stop()
+        await observing
+    if not failure.cancelled():
+        # What is left cannot be trusted: whoever supervises this process starts it again.
+        raise failure.result()
+    if not in_time:
+        tell(_LOG, logging.WARNING, "clients were cut off that did not read in time")
     tell(_LOG, logging.INFO, "stopped")
 
 
@@ -133,6 +151,7 @@ def _prepare_process(config: Config) -> None:
 
 
 def _prepare_lan(config: Config) -> Config:
+    # Hashing passwords takes memory that other brokers need not spend.
     from quantummq.cli.lan import with_credentials
 
     made = with_credentials(config)
@@ -144,16 +163,16 @@ def _prepare_lan(config: Config) -> Config:
     return made.config
 
 
-def _say_credentials(made: LanCredentials) -> None:
+def _say_credentials(made: "LanCredentials") -> None:
     """Prints the new password once, to standard output; it never reaches a log."""
     if made.password is None:
         message = "--lan: the user was made on an earlier start, its password was printed then"
-        way_out = f"quantummq passwd {made.file} {USER}"
-        tell(_LOG, logging.INFO, message, user=USER, file=str(made.file), new_one_with=way_out)
+        way_out = f"quantummq passwd {made.file} {made.user}"
+        tell(_LOG, logging.INFO, message, user=made.user, file=str(made.file), new_one_with=way_out)
         return
     message = "--lan: made a user; the password is on standard output, this once"
-    tell(_LOG, logging.INFO, message, user=USER, file=str(made.file))
-    click.echo(f"user: {USER}\npassword: {made.password}")
+    tell(_LOG, logging.INFO, message, user=made.user, file=str(made.file))
+    click.echo(f"user: {made.user}\npassword: {made.password}")
     sys.stdout.flush()
 
 

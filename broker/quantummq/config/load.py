@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from quantummq import paths
 from quantummq.config.config import Config
-from quantummq.config.explain import explain
 from quantummq.errors import ConfigError, raise_all
 
 ENVIRONMENT_PREFIX: Final = "QUANTUMMQ_"
@@ -59,6 +58,8 @@ def load_config(
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
+        from quantummq.config.explain import explain
+
         raise_all([*errors, *explain(error)])
         raise AssertionError("a validation error explains itself") from error
     raise_all(errors)
