@@ -212,11 +212,6 @@ impl Layers {
             tls.finish();
         }
     }
-
-    /// The peer's address as far as it is known.
-    pub(crate) fn peer_address(&self) -> &str {
-        &self.peer.address
-    }
 }
 
 /// Returns the origin and how many bytes of `input` the header's rest was, once it is complete.

@@ -73,7 +73,7 @@ fn a_connection_without_a_trusted_proxy_header_is_closed() {
     let mut without = dial(&server, 1);
     without.write_all(&connect_packet("c", 0)).unwrap();
     assert_eq!(read_to_end_or_reset(&mut without), b"");
-    assert!(event(&server, EventKind::Refused).detail.contains("PROXY header"));
+    assert!(event(&server, EventKind::Aborted).detail.contains("PROXY header"));
 }
 
 /// A connection closed with our bytes unread may end in a reset.

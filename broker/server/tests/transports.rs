@@ -147,7 +147,7 @@ fn a_foreign_origin_is_refused_and_told() {
     };
     assert_eq!(response.status(), 403);
     let detail = record(&server, |record| match record {
-        HostRecord::Event(event) if event.kind == EventKind::Refused => Some(event.detail),
+        HostRecord::Event(event) if event.kind == EventKind::Aborted => Some(event.detail),
         _ => None,
     });
     assert!(detail.contains("ws.allowed_origins"), "{detail}");

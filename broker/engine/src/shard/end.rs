@@ -45,6 +45,22 @@ impl Shard {
         self.remove_connection(reference);
     }
 
+    /// A layer below MQTT cannot go on: TLS, WebSocket or the PROXY header was not as it must be.
+    pub fn fault(&mut self, reference: ConnectionRef, why: &str, now_ms: u64) {
+        self.last_now_ms = now_ms;
+        let reason = ReasonCode::UNSPECIFIED;
+        match self.connection(reference).map(|connection| connection.phase) {
+            Some(Phase::Open) => {
+                self.leave_session(reference, WillFate::Published, reason, why, now_ms);
+            }
+            Some(Phase::Connecting | Phase::Authenticating | Phase::Leaving) => {
+                self.tell(reference, EventKind::Aborted, reason, why, now_ms);
+            }
+            Some(Phase::Closing) | None => return,
+        }
+        self.begin_closing(reference);
+    }
+
     /// DISCONNECT 0x8B to everyone; sessions are kept.
     pub fn shutdown(&mut self, now_ms: u64) {
         self.is_stopping = true;

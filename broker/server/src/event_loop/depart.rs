@@ -5,8 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use engine::host::{ConnectionRef, Event, EventKind, HostRecord};
-use engine::reason::ReasonCode;
+use engine::host::ConnectionRef;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use rustix::io::Errno;
@@ -211,26 +210,5 @@ impl EventLoop {
                 self.close_lingering(place);
             }
         }
-    }
-
-    /// Tells the host why a layer ended the connection.
-    pub(super) fn tell_fault(&mut self, connection: ConnectionRef, why: &str) {
-        let Some(transport) = find(&mut self.transports, connection) else { return };
-        let Some(listener) = self.hub.listeners.get(usize::from(transport.listener)) else {
-            return;
-        };
-        let peer = transport.layers.as_ref().map(|layers| layers.peer_address().into());
-        let event = Event {
-            time_ms: self.now_ms,
-            kind: EventKind::Refused,
-            client_id: "".into(),
-            user: "".into(),
-            listener: listener.profile.name.clone(),
-            peer: peer.unwrap_or_default(),
-            reason: ReasonCode::UNSPECIFIED,
-            detail: why.into(),
-            count: 1,
-        };
-        self.shard.records().push(HostRecord::Event(event));
     }
 }

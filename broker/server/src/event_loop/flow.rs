@@ -144,7 +144,7 @@ impl EventLoop {
         if let Some(ending) = ending {
             self.begin_close(connection);
             if let Ending::Fault(why) = ending {
-                self.tell_fault(connection, &why);
+                self.shard.fault(connection, &why, self.now_ms);
             }
         }
         match flow {
