@@ -229,7 +229,8 @@ class Message:
             user_properties: Names and values, in order.
 
         Raises:
-            ValueError: qos is not 0, 1 or 2, or a string is not UTF-8 of at most 65,535 bytes.
+            ValueError: qos is not 0, 1 or 2, a string is not UTF-8 of at most 65,535 bytes without
+                null characters, or the Response Topic has wildcards.
             OverflowError: a number is out of range.
 
         Source: MQTT 5 §3.3.
@@ -365,6 +366,9 @@ class AuthenticationAnswer:
             user: The identity's name, to which sessions belong; empty for anonymous.
             data: The last Authentication Data of an exchange.
             assigned_client_id: In place of an empty Client Identifier.
+
+        Raises:
+            ValueError: `assigned_client_id` is no Client Identifier.
         """
 
     @staticmethod
@@ -384,11 +388,12 @@ class AuthenticationAnswer:
 
         Args:
             request: The question.
-            reason: Reason Code, 0x80 or above, for CONNACK or DISCONNECT.
+            reason: Reason Code, 0x80 or above, for CONNACK or DISCONNECT; one that the packet may
+                not have becomes the nearest that it may.
             reason_string: Reason String; the client sees it.
 
         Raises:
-            ValueError: `reason` is below 0x80.
+            ValueError: `reason` is below 0x80, or `reason_string` is too long or not for the wire.
         """
 
 @final
@@ -403,10 +408,16 @@ class Event:
     def kind(self) -> str:
         """What happened.
 
-        `connected`: CONNACK 0x00 was sent. `disconnected`: a connected client's connection ended.
-        `refused`: a CONNECT was refused. `aborted`: a connection ended before a complete CONNECT.
-        `session_ended`: a session expired or was deleted. `subscribed`, `unsubscribed`: `detail`
-        is the topic filter. `dropped`: `count` messages were, `detail` says why.
+        - `connected`: CONNACK 0x00 was sent.
+        - `disconnected`: a connected client's connection ended; `reason` is that of the DISCONNECT,
+          whoever sent it, or 0x80 with the cause in `detail`.
+        - `refused`: a CONNECT was refused with `reason`. Without `client_id` and with 0x97:
+          `count` connections were closed at the door since the last such event, `detail` says why.
+        - `aborted`: a connection ended before a complete CONNECT; `detail` says why.
+        - `session_ended`: a session expired or was deleted.
+        - `subscribed`: `detail` is the topic filter, `reason` the granted QoS.
+        - `unsubscribed`: `detail` is the topic filter.
+        - `dropped`: `count` messages for this session were since the last such event.
         """
 
     @property
@@ -653,8 +664,11 @@ class Engine:
         """Retained messages that match, in no order.
 
         Args:
-            topic_filter: Topic Filter.
+            topic_filter: Topic Filter, not a shared one.
             maximum: The most to return.
+
+        Raises:
+            ValueError: the filter is not valid.
         """
 
     def sessions(self, token: int) -> int:
@@ -695,5 +709,6 @@ class Engine:
             deadline_ms: Until connections that still have something to send are cut.
 
         Returns:
-            Whether all was sent. A second call does nothing.
+            Whether all was sent. A call while another waits may bring its deadline nearer, and
+            waits as well; one after it only answers.
         """

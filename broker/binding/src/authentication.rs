@@ -6,6 +6,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::message::check_text;
+
 /// A connection waits for a decision; see `_engine.pyi`.
 #[pyclass(frozen, module = "quantummq._engine")]
 pub struct AuthenticationRequest {
@@ -146,13 +148,19 @@ impl AuthenticationAnswer {
         user: String,
         data: Option<Vec<u8>>,
         assigned_client_id: Option<String>,
-    ) -> Self {
+    ) -> PyResult<Self> {
+        if let Some(client_id) = &assigned_client_id {
+            check_text("assigned_client_id", client_id)?;
+            if client_id.is_empty() {
+                return Err(PyValueError::new_err("assigned_client_id: it is empty"));
+            }
+        }
         let verdict = Verdict::Allow {
             user: user.into_boxed_str(),
             data: data.map(Vec::into_boxed_slice),
             assigned_client_id: assigned_client_id.map(String::into_boxed_str),
         };
-        Self::to(request, verdict)
+        Ok(Self::to(request, verdict))
     }
 
     #[staticmethod]
@@ -171,6 +179,9 @@ impl AuthenticationAnswer {
         let reason = ReasonCode(reason);
         if !reason.is_error() {
             return Err(PyValueError::new_err("reason: a refusal is 0x80 or above"));
+        }
+        if let Some(text) = &reason_string {
+            check_text("reason_string", text)?;
         }
         let reason_string = reason_string.map(String::into_boxed_str);
         Ok(Self::to(request, Verdict::Refuse { reason, reason_string }))

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use engine::host::{HostCommand, HostRecord, HostWindow};
 use engine::stats::Counters;
+use engine::topic::parse_filter;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use server::{ListenerConfig, Server, ServerConfig};
 
@@ -109,9 +111,7 @@ impl Engine {
     ) -> PyResult<()> {
         let messages: Vec<_> = messages.into_iter().map(|message| message.to_host(py)).collect();
         if messages.is_empty() {
-            return Err(pyo3::exceptions::PyValueError::new_err(
-                "messages: at least one is needed",
-            ));
+            return Err(PyValueError::new_err("messages: at least one is needed"));
         }
         self.command(py, HostCommand::Publish { token, messages })
     }
@@ -154,6 +154,11 @@ impl Engine {
         maximum: usize,
     ) -> PyResult<Vec<Message>> {
         let server = self.server()?;
+        let is_whole = parse_filter(topic_filter).is_ok_and(|parsed| parsed.share.is_none());
+        if !is_whole {
+            let text = "topic_filter: it is no Topic Filter, or a shared one";
+            return Err(PyValueError::new_err(text));
+        }
         let messages = detached(py, || server.retained(topic_filter, maximum))?;
         Ok(messages.into_iter().map(|message| Message::from_host(py, message)).collect())
     }

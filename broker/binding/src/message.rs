@@ -2,6 +2,7 @@
 
 use engine::codec::packet::UserProperties;
 use engine::host::HostMessage;
+use engine::topic::check_topic_name;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -56,8 +57,13 @@ impl Message {
             return Err(PyValueError::new_err(format!("qos: {qos} is not 0, 1 or 2")));
         }
         let properties = user_properties.unwrap_or_default();
-        for (name, value) in &properties {
-            bounded("user_properties", name.len().max(value.len()))?;
+        for part in properties.iter().flat_map(|(name, value)| [name, value]) {
+            check_text("user_properties", part)?;
+        }
+        if let Some(topic) = &response_topic {
+            check_topic_name(topic.as_bytes()).map_err(|violation| {
+                PyValueError::new_err(format!("response_topic: {}", violation.detail))
+            })?;
         }
         bounded("correlation_data", correlation_data.as_ref().map_or(0, Vec::len))?;
         let head = HostMessage {
@@ -151,10 +157,19 @@ impl Message {
     }
 }
 
-/// A string for the wire; its length must fit in two bytes.
+/// A string for the wire.
 fn text(name: &str, value: String) -> PyResult<Box<str>> {
-    bounded(name, value.len())?;
+    check_text(name, &value)?;
     Ok(value.into_boxed_str())
+}
+
+/// Its length must fit in two bytes, and it holds no null character [MQTT-1.5.4-2].
+pub fn check_text(name: &str, value: &str) -> PyResult<()> {
+    bounded(name, value.len())?;
+    if value.contains('\0') {
+        return Err(PyValueError::new_err(format!("{name}: a null character is not allowed")));
+    }
+    Ok(())
 }
 
 fn bounded(name: &str, length: usize) -> PyResult<()> {

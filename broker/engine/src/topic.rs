@@ -50,6 +50,13 @@ pub fn check_topic_name(topic: &[u8]) -> Result<(), Violation> {
 /// # Errors
 /// A wildcard stands where none may, or a `$share` filter is not complete.
 pub fn parse_filter(filter: &str) -> Result<Filter<'_>, Violation> {
+    // No packet brings these, but the host may.
+    if filter.len() > TOPIC_BYTES_MAX {
+        return Err(invalid("MQTT-4.7.3-3", "the Topic Filter is longer than 65,535 bytes"));
+    }
+    if filter.contains('\0') {
+        return Err(invalid("MQTT-4.7.3-2", "the Topic Filter holds U+0000")); // [MQTT-4.7.3-2]
+    }
     let (share, inner) = match filter.strip_prefix("$share/") {
         Some(rest) => {
             let (name, inner) = rest.split_once('/').unwrap_or((rest, ""));

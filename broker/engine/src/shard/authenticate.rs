@@ -1,7 +1,7 @@
 //! The host's part in a CONNECT: parking, verdicts, AUTH exchanges and re-authentication
 //! (MQTT 5 §4.12).
 
-use super::fitting::connect_reason;
+use super::fitting::{connect_reason, disconnect_reason};
 use super::input::Next;
 use super::{Flow, Shard};
 use crate::codec::encode;
@@ -107,7 +107,6 @@ impl Shard {
             self.connection(reference).is_some_and(|connection| connection.phase == Phase::Open);
         match answer.verdict {
             Verdict::Refuse { reason, reason_string } => {
-                let reason = if reason.is_error() { reason } else { ReasonCode::NOT_AUTHORIZED };
                 self.refuse(reference, (reason, reason_string), now_ms);
             }
             Verdict::Continue { data } => {
@@ -229,7 +228,7 @@ impl Shard {
         let Some(connection) = self.connection(reference) else { return };
         if connection.phase == Phase::Open {
             let text = text.unwrap_or_default();
-            self.disconnect(reference, reason, &text, now_ms);
+            self.disconnect(reference, disconnect_reason(reason), &text, now_ms);
             return;
         }
         let version = connection.version;

@@ -77,3 +77,13 @@ pub(super) const fn connect_reason(reason: ReasonCode) -> ReasonCode {
         _ => ReasonCode::UNSPECIFIED,
     }
 }
+
+/// The reason as a server's DISCONNECT may give it (MQTT 5 §3.14.2.1) [MQTT-3.14.2-1].
+pub(super) const fn disconnect_reason(reason: ReasonCode) -> ReasonCode {
+    match reason.0 {
+        0x80..=0x83 | 0x87 | 0x89 | 0x8B | 0x8D..=0x90 | 0x93..=0xA2 => reason,
+        0x88 => ReasonCode::SERVER_BUSY,
+        0x86 | 0x8A | 0x8C => ReasonCode::NOT_AUTHORIZED,
+        _ => ReasonCode::UNSPECIFIED,
+    }
+}
