@@ -44,8 +44,9 @@ class Broker:
     """An MQTT broker in this process: `async with Broker(config) as broker:`.
 
     Topics are those of the broker: a client behind a mount point `site1/` publishes `lab/temp` as
-    `site1/lab/temp`. It belongs to the event loop it was started in; its own threads never wait
-    for it.
+    `site1/lab/temp`. It belongs to the event loop it was started in, and says so with an
+    `EngineError` to coroutines of another; its own threads never wait for it. Once stopped it can
+    be started again.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class Broker:
         self._events = EventHub(self._watch)
         self._addresses: tuple[str, ...] = ()
         self._link: Link | None = None
+        self._is_starting = False
+        self._stopping: asyncio.Future[bool] | None = None
         self._decisions: Decisions | None = None
         self._built: auth.Authenticators | None = None
 
@@ -88,8 +91,17 @@ class Broker:
             CredentialsError: a file of users cannot be used.
             EngineError: an address or a certificate cannot be used, or it runs already.
         """
-        if self._link is not None:
+        if self._link is not None or self._is_starting:
             raise EngineError("the broker runs already")
+        if self._stopping is not None:
+            raise EngineError("the broker is being stopped; wait for stop() first")
+        self._is_starting = True
+        try:
+            await self._start()
+        finally:
+            self._is_starting = False
+
+    async def _start(self) -> None:
         config = self.config
         raise_all(check_config(config, authenticated=self._authenticators is not None))
         engine = Engine(
@@ -110,9 +122,10 @@ class Broker:
         try:
             self._addresses = await link.start()
         except BaseException:
-            self._close_built()
+            await self._end()
             raise
         self._link = link
+        self._events.begin(asyncio.get_running_loop())
         if self._events.is_watched:
             engine.watch_events(True)
         if isinstance(self.clock, ManualClock):
@@ -126,11 +139,29 @@ class Broker:
                 default `broker.shutdown_deadline_s`.
 
         Returns:
-            Whether everything was sent. It is no error if the broker does not run.
+            Whether everything was sent. It is no error if the broker does not run; whoever calls
+            while it is being stopped waits for that. Cancelled, it does not wait for the deadline,
+            and has stopped all the same.
+
+        Raises:
+            EngineError: this is another event loop than the one it was started in, which is open.
         """
-        link, self._link = self._link, None
-        if link is None:
+        if self._stopping is not None:
+            return await asyncio.shield(self._stopping)
+        if self._link is None:
             return True
+        self._link.check_stop()
+        link, self._link = self._link, None
+        self._stopping = stopping = asyncio.get_running_loop().create_future()
+        clean = False
+        try:
+            clean = await self._stop(link, deadline_s)
+        finally:
+            self._stopping = None
+            stopping.set_result(clean)
+        return clean
+
+    async def _stop(self, link: Link, deadline_s: float | None) -> bool:
         if isinstance(self.clock, ManualClock):
             self.clock.detach(link.advance)
         if deadline_s is None:
@@ -138,11 +169,18 @@ class Broker:
         try:
             return await link.stop(deadline_s)
         finally:
-            self._addresses = ()
             self._events.end()
-            if self._decisions is not None:
-                await self._decisions.stop()
-            self._close_built()
+            await self._end()
+
+    async def _end(self) -> None:
+        """Lets go of what only a running broker needs."""
+        self._addresses = ()
+        decisions, self._decisions = self._decisions, None
+        if decisions is not None:
+            await decisions.stop()
+        built, self._built = self._built, None
+        if built is not None:
+            built.close()
 
     async def __aenter__(self) -> Self:
         """Starts it."""
@@ -214,9 +252,10 @@ class Broker:
             maximum: The most to return.
 
         Raises:
+            RefusedError: the filter is not valid.
             EngineError: the broker does not run.
         """
-        return await asyncio.to_thread(self._running().engine.retained, topic_filter, maximum)
+        return await self._running().retained(topic_filter, maximum)
 
     async def sessions(self) -> list[SessionInfo]:
         """All sessions, connected or not, in no order.
@@ -276,9 +315,14 @@ class Broker:
         """Waits for a fault of the engine, which should not come; the program should stop then.
 
         Raises:
-            EngineError: the broker does not run.
+            EngineError: the broker does not run, or was stopped without a fault.
         """
-        return await asyncio.shield(self._running().failed)
+        link = self._running()
+        link.check_loop()
+        error = await asyncio.shield(link.failed)
+        if error is None:
+            raise EngineError("the broker stopped")
+        return error
 
     def _running(self) -> Link:
         if self._link is None:
@@ -302,13 +346,8 @@ class Broker:
             return given
         if given is not None:
             return _Single(given)
-        self._built = auth.build(self.config)
+        self._built = auth.build(self.config, monotonic=self.clock.seconds)
         return self._built
-
-    def _close_built(self) -> None:
-        built, self._built = self._built, None
-        if built is not None:
-            built.close()
 
 
 class _Single:

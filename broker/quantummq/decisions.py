@@ -88,12 +88,13 @@ class Decisions:
         self._waiting: deque[Question] = deque()
         self._leader: _Batch | None = None
         self._batches: set[asyncio.Task[None]] = set()
+        self._deciding = 0
         self._exchanges: dict[ConnectionKey, tuple[Exchange, float]] = {}
         self._stopped = False
 
     def ask(self, question: Question) -> None:
         """Sees to it that `question` is answered."""
-        if len(self._waiting) + len(self._batches) >= self._limits.pending:
+        if len(self._waiting) + self._deciding >= self._limits.pending:
             self._answer([_answer(question, _BUSY)])
             return
         self._waiting.append(question)
@@ -128,7 +129,11 @@ class Decisions:
         try:
             while self._waiting and self._leader is batch:
                 question = self._waiting.popleft()
-                batch.answers.append(await self._decide(question))
+                self._deciding += 1
+                try:
+                    batch.answers.append(await self._decide(question))
+                finally:
+                    self._deciding -= 1
         finally:
             if batch.timer is not None:
                 batch.timer.cancel()

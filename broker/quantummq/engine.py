@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from quantummq._engine import (
     AuthenticationAnswer,
@@ -46,8 +46,10 @@ __all__ = [
     "RefusedError",
     "SessionInfo",
     "TlsOptions",
+    "check_loop",
 ]
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 # Records taken in one go: a few milliseconds of work, then the event loop has its turn.
@@ -107,6 +109,14 @@ class _Command:
 
 
 @dataclass(slots=True)
+class _Publisher:
+    """Somebody who waits for `size` bytes of room."""
+
+    turn: asyncio.Future[None]
+    size: int
+
+
+@dataclass(slots=True)
 class _Listing:
     """Answers of the shards to one question for sessions."""
 
@@ -118,7 +128,8 @@ class _Listing:
 class Link:
     """A running engine in the event loop it is made in.
 
-    `failed` has a result once one of the engine's own event loops ended by a fault.
+    `failed` has a result once one of the engine's own event loops ended by a fault, or None once
+    the engine has stopped without one.
 
     Args:
         engine: Not started yet.
@@ -141,9 +152,11 @@ class Link:
         self._listings: dict[int, _Listing] = {}
         self._receivers: dict[int, Receiver] = {}
         self._publish_bytes = 0
-        self._publishers: deque[asyncio.Future[None]] = deque()
-        self._running = False
-        self.failed: asyncio.Future[EngineError] = asyncio.get_running_loop().create_future()
+        self._publishers: deque[_Publisher] = deque()
+        self._loop = asyncio.get_running_loop()
+        # Why nothing can be asked of the engine; empty while it runs.
+        self._over = "the broker is not started"
+        self.failed: asyncio.Future[EngineError | None] = self._loop.create_future()
 
     async def start(self) -> tuple[str, ...]:
         """Starts the engine; returns the addresses it listens on, in the listeners' order.
@@ -151,13 +164,21 @@ class Link:
         Raises:
             EngineError: an address or a certificate cannot be used.
         """
-        addresses = await asyncio.to_thread(self.engine.start)
-        asyncio.get_running_loop().add_reader(self.engine.fileno(), self.drain)
-        self._running = True
+        starting = self._loop.run_in_executor(None, self.engine.start)
+        cancelled = await _finished(starting)
+        if cancelled is not None:
+            if starting.exception() is None:
+                await _finished(self._loop.run_in_executor(None, self.engine.stop, 0))
+            raise cancelled
+        addresses = starting.result()
+        self._loop.add_reader(self.engine.fileno(), self.drain)
+        self._over = ""
         return tuple(addresses)
 
     async def stop(self, deadline_s: float) -> bool:
         """Stops the engine gracefully; whoever still waits gets an `EngineError`.
+
+        Cancelled, it cuts what is left of the deadline, and still stops the engine.
 
         Args:
             deadline_s: Seconds until connections that still have something to send are cut.
@@ -165,15 +186,19 @@ class Link:
         Returns:
             Whether everything was sent.
         """
-        if not self._running:
-            return True
-        clean = await asyncio.to_thread(self.engine.stop, round(deadline_s * 1_000))
-        asyncio.get_running_loop().remove_reader(self.engine.fileno())
-        self._running = False
+        loop = asyncio.get_running_loop()
+        stopping = loop.run_in_executor(None, self.engine.stop, round(deadline_s * 1_000))
+        cancelled = await _finished(stopping, lambda: self.engine.stop(0))
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self.engine.fileno())
         while self.drain():
             pass
         self._end("the broker stopped")
-        return clean
+        if not self.failed.done():
+            self.failed.set_result(None)
+        if cancelled is not None:
+            raise cancelled
+        return stopping.result()
 
     def drain(self) -> int:
         """Hands out one batch of records; returns how many records Python saw."""
@@ -208,12 +233,17 @@ class Link:
         """
         if not messages:
             return
+        self.check()
         size = sum(_MESSAGE_BYTES + len(m.topic) + len(m.payload) for m in messages)
         await self._make_room(size)
-        token = next(self._numbers)
-        command = self._command(token, size)
-        self.engine.publish(token, messages)
-        reason = await command.completed
+        try:
+            self.check()
+            token = next(self._numbers)
+            self.engine.publish(token, messages)
+        except BaseException:
+            self._give_back(size)
+            raise
+        reason = await self._completion(token, size)
         if reason >= 0x80:
             raise RefusedError(f"publish to {messages[0].topic!r}", reason)
 
@@ -224,12 +254,12 @@ class Link:
             RefusedError: the filter is not valid, or a limit is reached.
             EngineError: the broker stopped meanwhile, or does not run.
         """
+        self.check()
         subscription = next(self._numbers)
-        command = self._command(subscription, 0)
         self._receivers[subscription] = receiver
         try:
             self.engine.subscribe(subscription, topic_filter)
-            reason = await command.completed
+            reason = await self._completion(subscription, 0)
             if reason >= 0x80:
                 raise RefusedError(f"subscribe to {topic_filter!r}", reason)
         except BaseException:
@@ -248,7 +278,7 @@ class Link:
         Raises:
             EngineError: the broker stopped meanwhile, or does not run.
         """
-        self._check_running()
+        self.check()
         token = next(self._numbers)
         completed: asyncio.Future[list[SessionInfo]] = asyncio.get_running_loop().create_future()
         missing = self.engine.sessions(token)
@@ -261,35 +291,107 @@ class Link:
         while self.drain():
             pass
 
-    def _check_running(self) -> None:
-        if not self._running:
-            raise EngineError("the broker is not running")
+    async def retained(self, topic_filter: str, maximum: int) -> list[Message]:
+        """Retained messages that match, in no order; at most `maximum`.
 
-    def _command(self, token: int, size: int) -> _Command:
-        self._check_running()
-        command = _Command(asyncio.get_running_loop().create_future(), size)
+        Raises:
+            RefusedError: the filter is not valid.
+            EngineError: the broker does not run.
+        """
+        self.check()
+        try:
+            return await asyncio.to_thread(self.engine.retained, topic_filter, maximum)
+        except ValueError:
+            raise RefusedError(f"retained messages of {topic_filter!r}", 0x8F) from None
+
+    def check(self) -> None:
+        """Sees that the engine can be asked, and from here.
+
+        Raises:
+            EngineError: it has stopped or failed, or this is another event loop than its own.
+        """
+        if self._over:
+            raise EngineError(self._over)
+        self.check_loop()
+
+    def check_loop(self) -> None:
+        """Sees that this is the event loop in which results arrive.
+
+        Raises:
+            EngineError: it is another one, where nobody would ever be woken.
+        """
+        check_loop(self._loop)
+
+    def check_stop(self) -> None:
+        """Sees that this is the event loop to stop in; any will do once its own is closed.
+
+        Raises:
+            EngineError: it is another one.
+        """
+        if not self._loop.is_closed():
+            self.check_loop()
+
+    def check_failure(self) -> None:
+        """Sees that what came to an end did so because the broker stopped.
+
+        Raises:
+            EngineError: an event loop of the engine failed.
+        """
+        error = self.failed.result() if self.failed.done() else None
+        if error is not None:
+            raise error
+
+    def _completion(self, token: int, size: int) -> asyncio.Future[int]:
+        """What a command comes to; it has been given to the engine."""
+        command = _Command(self._loop.create_future(), size)
         self._commands[token] = command
-        self._publish_bytes += size
-        return command
+        return command.completed
 
     async def _make_room(self, size: int) -> None:
-        """Waits in line until `size` bytes fit; a batch above the bound goes alone."""
-        while self._publish_bytes and self._publish_bytes + size > _PUBLISH_BYTES_MAX:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._publishers.append(turn)
-            await turn
+        """Waits in line until `size` bytes fit, and takes them; a batch above the bound goes alone.
+
+        Raises:
+            EngineError: the broker stopped meanwhile.
+        """
+        if not self._publishers and self._fits(size):
+            self._publish_bytes += size
+            return
+        publisher = _Publisher(self._loop.create_future(), size)
+        self._publishers.append(publisher)
+        try:
+            await publisher.turn
+        except asyncio.CancelledError:
+            if publisher.turn.cancelled():
+                self._let_in()
+            elif publisher.turn.exception() is None:
+                self._give_back(size)
+            raise
+
+    def _fits(self, size: int) -> bool:
+        return not self._publish_bytes or self._publish_bytes + size <= _PUBLISH_BYTES_MAX
+
+    def _give_back(self, size: int) -> None:
+        self._publish_bytes -= size
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Lets those in for whom there is room now, in the order they came."""
+        while self._publishers:
+            publisher = self._publishers[0]
+            if not publisher.turn.done():
+                if not self._fits(publisher.size):
+                    return
+                self._publish_bytes += publisher.size
+                publisher.turn.set_result(None)
+            self._publishers.popleft()
 
     def _complete(self, completion: Completion) -> None:
         command = self._commands.pop(completion.token, None)
         if command is None:
             return
-        self._publish_bytes -= command.size
         if not command.completed.done():
             command.completed.set_result(completion.reason)
-        while self._publishers:
-            turn = self._publishers.popleft()
-            if not turn.done():
-                turn.set_result(None)
+        self._give_back(command.size)
 
     def _deliver(self, delivery: Delivery) -> None:
         receiver = self._receivers.get(delivery.subscription)
@@ -317,19 +419,53 @@ class Link:
 
     def _end(self, why: str) -> None:
         """Lets go of everybody who waits for something that will not come."""
+        self._over = why
         waiting: list[asyncio.Future[int] | asyncio.Future[list[SessionInfo]]] = [
             *(command.completed for command in self._commands.values()),
             *(listing.completed for listing in self._listings.values()),
         ]
+        turns = [publisher.turn for publisher in self._publishers]
         self._commands.clear()
         self._listings.clear()
-        for completed in waiting:
-            if not completed.done():
-                completed.set_exception(EngineError(why))
-        while self._publishers:
-            turn = self._publishers.popleft()
-            if not turn.done():
-                turn.set_result(None)
+        self._publishers.clear()
+        if not self._loop.is_closed():
+            for future in (*waiting, *turns):
+                if not future.done():
+                    future.set_exception(EngineError(why))
         receivers, self._receivers = self._receivers, {}
         for receiver in receivers.values():
             receiver.end()
+
+
+def check_loop(home: asyncio.AbstractEventLoop) -> None:
+    """Sees that the running event loop is `home`.
+
+    Raises:
+        EngineError: it is another one.
+    """
+    if asyncio.get_running_loop() is not home:
+        raise EngineError(
+            "the broker belongs to another event loop, the one it was started in; "
+            "use asyncio.run_coroutine_threadsafe to call it from elsewhere"
+        )
+
+
+async def _finished(
+    work: asyncio.Future[_T], hurry: Callable[[], _T] | None = None
+) -> asyncio.CancelledError | None:
+    """Waits for a thread's work, which cannot be cancelled; returns the cancellation if one came.
+
+    Args:
+        work: What `run_in_executor` gave.
+        hurry: Run in another thread when a cancellation comes.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    pending = {work}
+    while pending:
+        try:
+            _, pending = await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            if cancelled is None and hurry is not None:
+                pending.add(asyncio.get_running_loop().run_in_executor(None, hurry))
+            cancelled = error
+    return cancelled

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-from quantummq.engine import Event
+from quantummq.engine import Event, check_loop
 
 EVENTS_MAX: Final = 10_000
 """Events that wait for one reader unless it asks for another bound: a few megabytes."""
@@ -14,8 +14,9 @@ EVENTS_MAX: Final = 10_000
 class _Buffer:
     """Events that wait for one stream. The hub holds this and not the stream."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, home: asyncio.AbstractEventLoop | None) -> None:
         self.capacity = capacity
+        self.home = home
         self.events: list[Event] = []
         self.dropped = 0
         self.ended = False
@@ -77,8 +78,14 @@ class EventStream:
         return self
 
     async def __anext__(self) -> list[Event]:
-        """All events that wait, oldest first; at least one."""
+        """All events that wait, oldest first; at least one.
+
+        Raises:
+            EngineError: this is another event loop than the broker's.
+        """
         buffer = self._buffer
+        if buffer.home is not None:
+            check_loop(buffer.home)
         while not buffer.events:
             if buffer.ended:
                 raise StopAsyncIteration
@@ -98,6 +105,7 @@ class EventHub:
     def __init__(self, watch: Callable[[bool], None]) -> None:
         self._watch = watch
         self._buffers: list[_Buffer] = []
+        self._home: asyncio.AbstractEventLoop | None = None
 
     def open(self, capacity: int) -> EventStream:
         """A stream of what happens from now on.
@@ -107,10 +115,16 @@ class EventHub:
         """
         if capacity < 1:
             raise ValueError("capacity: at least one event")
-        buffer = _Buffer(capacity)
+        buffer = _Buffer(capacity, self._home)
         self._buffers.append(buffer)
         self._watch(True)
         return EventStream(buffer, self._close)
+
+    def begin(self, home: asyncio.AbstractEventLoop) -> None:
+        """The broker runs now, in this event loop."""
+        self._home = home
+        for buffer in self._buffers:
+            buffer.home = home
 
     @property
     def is_watched(self) -> bool:
@@ -124,6 +138,7 @@ class EventHub:
 
     def end(self) -> None:
         """Nothing more will happen."""
+        self._home = None
         buffers, self._buffers = self._buffers, []
         for buffer in buffers:
             buffer.end()

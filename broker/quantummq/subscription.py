@@ -17,6 +17,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self.deliveries: deque[Delivery] = deque()
+        # The rest of a delivery that is read one by one: out of the window, and first in line.
+        self.taken: deque[Message] = deque()
         self.ended = False
         self._changed = asyncio.Event()
 
@@ -32,7 +34,7 @@ class Inbox:
 
     async def wait(self) -> None:
         """Returns when something is here, or nothing will come."""
-        while not self.deliveries and not self.ended:
+        while not (self.taken or self.deliveries or self.ended):
             self._changed.clear()
             await self._changed.wait()
 
@@ -46,6 +48,7 @@ class Subscription:
     stops, after the messages that came before.
 
     Messages wait up to `limits.host_subscription_bytes`; what comes beyond is dropped and counted.
+    Several tasks may read one subscription; each message goes to one of them.
     """
 
     def __init__(self, link: Link, topic_filter: str) -> None:
@@ -54,7 +57,7 @@ class Subscription:
         self._link = link
         self._inbox = Inbox()
         self._id: int | None = None
-        self._taken: deque[Message] = deque()
+        self._starting = asyncio.Lock()
         self._dropped = 0
 
     @property
@@ -71,8 +74,14 @@ class Subscription:
             RefusedError: the filter is not valid, or a limit is reached.
             EngineError: the broker does not run.
         """
-        if self._id is None and not self._inbox.ended:
-            self._id = await self._link.subscribe(self.topic_filter, self._inbox)
+        async with self._starting:
+            if self._id is not None or self._inbox.ended:
+                return
+            subscription = await self._link.subscribe(self.topic_filter, self._inbox)
+            if self._inbox.ended:  # It was closed meanwhile.
+                self._link.unsubscribe(subscription)
+            else:
+                self._id = subscription
 
     def close(self) -> None:
         """Unsubscribes; messages that came before can still be read."""
@@ -105,33 +114,45 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Message:
-        """The next message."""
-        while not self._taken:
-            delivery = await self._take()
-            if delivery is None:
+        """The next message.
+
+        Raises:
+            RefusedError: the filter is not valid, or a limit is reached.
+            EngineError: the broker does not run or has failed, or this is another event loop.
+        """
+        taken = self._inbox.taken
+        if not taken:
+            if not await self._wait():
                 raise StopAsyncIteration
-            self._taken.extend(delivery.messages)
-        return self._taken.popleft()
+            if not taken:
+                taken.extend(self._release().messages)
+        return taken.popleft()
 
     async def batches(self) -> AsyncGenerator[list[Message]]:
-        """Lists of messages, each with all that wait: the way to read many."""
-        while True:
-            batch = list(self._taken)
-            self._taken.clear()
-            if not batch:
-                delivery = await self._take()
-                if delivery is None:
-                    return
-                batch.extend(delivery.messages)
+        """Lists of messages, each with all that wait: the way to read many.
+
+        Raises:
+            RefusedError: the filter is not valid, or a limit is reached.
+            EngineError: the broker does not run or has failed, or this is another event loop.
+        """
+        while await self._wait():
+            batch = list(self._inbox.taken)
+            self._inbox.taken.clear()
             while self._inbox.deliveries:
                 batch.extend(self._release().messages)
             yield batch
 
-    async def _take(self) -> Delivery | None:
-        """The next delivery; None at the end."""
-        await self.start()
+    async def _wait(self) -> bool:
+        """Waits until there is something to read; False at the end."""
+        self._link.check_loop()
+        if self._id is None:
+            await self.start()
         await self._inbox.wait()
-        return self._release() if self._inbox.deliveries else None
+        if self._inbox.taken or self._inbox.deliveries:
+            return True
+        if self._id is not None:  # It was not closed.
+            self._link.check_failure()
+        return False
 
     def _release(self) -> Delivery:
         """Takes a delivery out of the engine's window."""

@@ -1,6 +1,7 @@
 """From the configuration to the one thing the broker asks when a client connects."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from quantummq.auth.authenticator import Authenticator, EnhancedAuthenticator, Exchange
@@ -79,8 +80,12 @@ class _SameUser:
         return result
 
 
-def build(config: Config) -> Authenticators:
+def build(config: Config, *, monotonic: Callable[[], float] = time.monotonic) -> Authenticators:
     """The authenticators `config` asks for; loads only what they need.
+
+    Args:
+        config: `[authentication]`, `[limits]` and who may be anonymous are used.
+        monotonic: The clock, in seconds.
 
     Raises:
         CredentialsError: a file of users cannot be used.
@@ -94,13 +99,16 @@ def build(config: Config) -> Authenticators:
             threads=table.verification_threads,
             patience_s=config.limits.decision_timeout_s,
             reload_interval_s=table.reload_interval_s,
+            monotonic=monotonic,
         )
         passwords = PasswordFile(table.password_file, options)
     methods: dict[str, EnhancedAuthenticator] = {}
     if table.scram_file is not None:
         from quantummq.auth.scram import Scram
 
-        scram = Scram(table.scram_file, reload_interval_s=table.reload_interval_s)
+        scram = Scram(
+            table.scram_file, reload_interval_s=table.reload_interval_s, monotonic=monotonic
+        )
         methods[scram.name] = scram
     anonymous = frozenset(
         listener.name for listener in config.listeners if config.allows_anonymous(listener)

@@ -173,8 +173,12 @@ impl Server {
     }
 
     /// Stops: nobody is accepted any more, every client is told 0x8B and has until `deadline` to
-    /// read it, the threads end. Returns whether that was enough time. A second call only answers.
+    /// read it, the threads end. Returns whether that was enough time.
+    ///
+    /// A call while another waits may bring the deadline nearer; one after it only answers.
     pub fn stop(&self, deadline: Duration) -> bool {
+        let end = Instant::now() + deadline;
+        self.post_all(|letters| letters.orders.push(Order::Stop(end)));
         let mut threads = self.threads();
         if threads.running.is_empty() {
             return threads.stopped_in_time;
@@ -182,8 +186,6 @@ impl Server {
         for listener in &self.hub.listeners {
             listener.remove_file();
         }
-        let end = Instant::now() + deadline;
-        self.post_all(|letters| letters.orders.push(Order::Stop(end)));
         let mut in_time = true;
         for thread in threads.running.drain(..) {
             in_time &= thread.join().unwrap_or(false);

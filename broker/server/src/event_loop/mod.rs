@@ -357,6 +357,10 @@ impl EventLoop {
 
     /// Stops accepting and says goodbye to everyone.
     fn begin_stop(&mut self, deadline: Instant) {
+        if let Some(stop) = &mut self.stop {
+            stop.deadline = stop.deadline.min(deadline);
+            return;
+        }
         for door in self.doors.drain(..) {
             door.deregister(self.poll.registry());
         }
