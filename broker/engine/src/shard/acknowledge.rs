@@ -12,7 +12,7 @@ use crate::violation::Violation;
 
 const WRONG_KIND: Violation = Violation::protocol(
     "MQTT 5 §4.3",
-    "an acknowledgement of another QoS than the message it names",
+    "an acknowledgement that does not follow in the exchange it names",
 );
 
 impl Shard {
@@ -40,8 +40,8 @@ impl Shard {
                 self.on_pubrec(reference, queue, acknowledgement, now_ms)?;
             }
             AcknowledgementKind::Pubcomp => {
-                if self.stage(queue, packet_id) == Some(Stage::Puback) {
-                    return Err(WRONG_KIND);
+                if self.stage(queue, packet_id).is_some_and(|stage| stage != Stage::Pubcomp) {
+                    return Err(WRONG_KIND); // [MQTT-4.3.3-3]
                 }
                 self.complete(queue, packet_id, now_ms);
             }
