@@ -2,16 +2,16 @@
 
 mod inflight;
 mod queue;
+mod received;
 mod stragglers;
 mod subscriptions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
-
 pub use inflight::{Inflight, Sent, Stage};
 pub use queue::{Identifiers, Queue, Queued};
+pub use received::Received;
 pub use subscriptions::{Subscription, Subscriptions};
 
 use crate::codec::packet::Version;
@@ -23,9 +23,6 @@ use crate::shared::Charge;
 
 /// Session Expiry Interval that never runs out (MQTT 5 §3.1.2.11.2).
 pub const EXPIRY_NEVER: u32 = u32::MAX;
-
-/// Packet Identifiers of QoS 2 messages received and not released.
-pub type ReceivedIds = HashSet<u16, foldhash::fast::FixedState>;
 
 /// What is kept of one client.
 #[derive(Debug)]
@@ -49,7 +46,7 @@ pub struct Session {
     /// Messages under way to the client.
     pub inflight: Inflight,
     /// QoS 2 identifiers under way from the client.
-    pub received: Option<Box<ReceivedIds>>,
+    pub received: Option<Box<Received>>,
     /// The will of the connection, or of the last one while its delay runs.
     pub will: Option<Box<SessionWill>>,
     /// Retained messages that are still to be sent to new subscriptions.

@@ -415,6 +415,9 @@ impl Shard {
         self.counters.clients_connected += 1;
         if let Some(session) = self.session_mut(queue) {
             session.inflight.restart(window);
+            if let Some(received) = &mut session.received {
+                received.restart();
+            }
         }
     }
 

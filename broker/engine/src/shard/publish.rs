@@ -25,7 +25,7 @@ const NO_RETAIN: Violation = Violation {
 };
 const TOO_MANY: Violation = Violation {
     reason: ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
-    statement: "MQTT-3.3.4-9",
+    statement: "MQTT-3.3.4-7",
     detail: "more unacknowledged messages than the Receive Maximum",
 };
 
@@ -176,8 +176,8 @@ impl Shard {
             });
             return Ok(None);
         }
-        if received.len() > usize::from(maximum) {
-            return Err(TOO_MANY); // [MQTT-3.3.4-9]
+        if received.outstanding() > maximum {
+            return Err(TOO_MANY); // [MQTT-3.3.4-7]
         }
         let ticket = if session.is_lasting() {
             let key = &session.key;
@@ -222,7 +222,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else {
             return (false, Ticket::default());
         };
-        let was_taken = session.received.as_mut().is_some_and(|ids| ids.remove(&packet_id));
+        let was_taken = session.received.as_mut().is_some_and(|ids| ids.remove(packet_id));
         if !was_taken || !session.is_lasting() {
             return (was_taken, Ticket::default());
         }
