@@ -247,6 +247,10 @@ class Peer:
         assert await self.rest() == []
         await self.close()
 
+    def held(self) -> int:
+        """How many packets were kept for `next` while another was waited for."""
+        return len(self._held)
+
     async def _skip_to(self, kind: int) -> Packet:
         """The next packet of that type; PUBLISH packets before it are kept for `next`."""
         held: list[Packet | Publish] = []

@@ -107,6 +107,13 @@ impl Shared {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// The last number a retained message has that a subscription made just now may miss: those
+    /// retained later find the subscription in the tree. The lock puts the two in order.
+    pub fn last_retained_number(&self) -> u64 {
+        let _store = self.retained_store();
+        self.numbers.load(Ordering::Relaxed)
+    }
+
     /// The shard a session lives on.
     pub fn shard_of(&self, key: &[u8]) -> u16 {
         let hash = self.client_hash.hash_one(key);

@@ -89,6 +89,9 @@ pub struct Replay {
     pub options: SubscriptionOptions,
     /// Subscription Identifier, or 0.
     pub identifier: u32,
+    /// Number of the last message before the subscription: what is queued up to it goes first,
+    /// and what was retained later comes from the queue [MQTT-4.6.0-6].
+    pub after: u64,
     /// Where to go on; `None` before the first batch.
     pub from: Option<Position>,
     /// Whether the store has been read to the end.

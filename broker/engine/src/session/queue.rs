@@ -55,6 +55,8 @@ pub struct Queued {
 pub struct Queue {
     messages: VecDeque<Queued>,
     bytes: u64,
+    /// How many have QoS 0: they wait only behind retained messages.
+    at_qos_0: u32,
 }
 
 impl Queue {
@@ -75,9 +77,16 @@ impl Queue {
         self.bytes
     }
 
+    /// Whether QoS 0 messages wait: then later ones wait behind them.
+    #[inline]
+    pub fn holds_qos_0(&self) -> bool {
+        self.at_qos_0 > 0
+    }
+
     /// Appends a message; the limits are the caller's to keep.
     pub fn push(&mut self, queued: Queued) {
         self.bytes += queued.message.size();
+        self.at_qos_0 += u32::from(queued.qos == 0);
         self.messages.push_back(queued);
     }
 
@@ -90,6 +99,7 @@ impl Queue {
     pub fn pop(&mut self) -> Option<Queued> {
         let queued = self.messages.pop_front()?;
         self.bytes -= queued.message.size();
+        self.at_qos_0 -= u32::from(queued.qos == 0);
         if self.messages.is_empty() {
             // An idle session owns no buffer.
             self.messages = VecDeque::new();

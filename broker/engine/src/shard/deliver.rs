@@ -74,7 +74,11 @@ impl Shard {
             return;
         };
         let is_stored = session.is_lasting() && self.store.keeps();
+        let has_replay = session.replays.is_some();
+        // QoS 0 waits only behind retained messages, and what waits there already.
+        let must_queue_qos_0 = has_replay || session.queue.holds_qos_0();
         let must_queue = !session.queue.is_empty()
+            || has_replay
             || session.inflight.is_resending()
             || !session.inflight.has_credit();
         let connections = &self.connections;
@@ -83,7 +87,7 @@ impl Shard {
         };
         let output_len = connection.output.len();
         let waits = connection.waiting.is_some();
-        if terms.qos == 0 {
+        if terms.qos == 0 && !must_queue_qos_0 {
             let own_max = self.shared.limits.output_bytes as usize;
             if !self.takes_messages(output_len, own_max) {
                 self.counters.dropped_output_full += 1;

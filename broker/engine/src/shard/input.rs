@@ -245,7 +245,7 @@ impl Shard {
                 Ok(self.on_subscribe(reference, &subscribe, now_ms))
             }
             (_, Packet::Unsubscribe(unsubscribe)) => {
-                self.on_unsubscribe(reference, &unsubscribe);
+                self.on_unsubscribe(reference, &unsubscribe, now_ms);
                 Ok(self.next_of(reference))
             }
             (_, Packet::Pingreq) => {

@@ -35,10 +35,7 @@ impl Shard {
             return;
         }
         while self.has_room(reference) {
-            if !self.resend(queue, reference, now_ms)
-                && !self.send_queued(queue, reference, now_ms)
-                && !self.send_retained(queue, reference, now_ms)
-            {
+            if !self.resend(queue, reference, now_ms) && !self.send_next(queue, reference, now_ms) {
                 break;
             }
         }
@@ -83,10 +80,30 @@ impl Shard {
         true
     }
 
+    /// Sends what waits behind those of an earlier connection; whether it may go on. Retained
+    /// messages stand between what came before their subscription and what came after it, so
+    /// that no topic goes back to an older value [MQTT-4.6.0-6].
+    fn send_next(&mut self, queue: QueueRef, reference: ConnectionRef, now_ms: u64) -> bool {
+        let Some(session) = self.session(queue) else { return false };
+        if session.inflight.is_resending() {
+            return false;
+        }
+        let replay = session.replays.as_ref().and_then(|replays| replays.front());
+        let first = session.queue.front().map(|queued| queued.message.number);
+        match (replay, first) {
+            (Some(replay), Some(first)) if first <= replay.after => {
+                self.send_queued(queue, reference, now_ms)
+            }
+            (Some(_), _) => self.send_retained(queue, reference, now_ms),
+            (None, _) => self.send_queued(queue, reference, now_ms),
+        }
+    }
+
     /// Sends the oldest message of the queue; whether it may go on.
     fn send_queued(&mut self, queue: QueueRef, reference: ConnectionRef, now_ms: u64) -> bool {
         let Some(session) = self.session_mut(queue) else { return false };
-        if session.inflight.is_resending() || !session.inflight.has_credit() {
+        let Some(next) = session.queue.front() else { return false };
+        if next.qos > 0 && !session.inflight.has_credit() {
             return false;
         }
         let Some(queued) = self.dequeue(queue) else { return false };
@@ -151,15 +168,15 @@ impl Shard {
     fn send_retained(&mut self, queue: QueueRef, reference: ConnectionRef, now_ms: u64) -> bool {
         let QueueRef { slot, generation, .. } = queue;
         let Some(session) = self.sessions.get_mut(slot, generation) else { return false };
-        let has_credit = session.inflight.has_credit() && !session.inflight.is_resending();
+        let has_credit = session.inflight.has_credit();
         let Some(replays) = &mut session.replays else { return false };
-        let Some(replay) = replays.front_mut() else {
-            session.replays = None;
-            return false;
-        };
+        let Some(replay) = replays.front_mut() else { return false };
         let Some(message) = replay.ready.front() else {
             if replay.is_read {
                 replays.pop_front();
+                if replays.is_empty() {
+                    session.replays = None;
+                }
             } else {
                 self.read_retained(queue);
             }
@@ -170,8 +187,9 @@ impl Shard {
             return false;
         }
         let identifiers = Identifiers::from_one(replay.identifier);
+        let after = replay.after;
         let Some(message) = replay.ready.pop_front() else { return false };
-        if !message.is_expired(now_ms) {
+        if message.number <= after && !message.is_expired(now_ms) {
             // A retained message sent because of a subscription has RETAIN set [MQTT-3.3.1-8].
             let terms = Terms { qos, retain: true, group: NO_GROUP, identifiers };
             self.send_message(queue, reference, &message, &terms, now_ms);
@@ -203,6 +221,16 @@ impl Shard {
     pub(super) fn begin_replay(&mut self, queue: QueueRef, replay: Replay) {
         if let Some(session) = self.session_mut(queue) {
             session.replays.get_or_insert_with(Box::default).push_back(replay);
+        }
+    }
+
+    /// Retained messages that are still to come for a filter are not sent any more.
+    pub(super) fn end_replay(&mut self, queue: QueueRef, filter: &str) {
+        let Some(session) = self.session_mut(queue) else { return };
+        let Some(replays) = &mut session.replays else { return };
+        replays.retain(|replay| *replay.filter != *filter);
+        if replays.is_empty() {
+            session.replays = None;
         }
     }
 

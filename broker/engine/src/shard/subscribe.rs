@@ -115,6 +115,9 @@ impl Shard {
             self.check_subscription_limits(queue, request.filter.len() as u64)?;
         }
         let filter = mounted(mount_point, parsed.filter);
+        if held.is_some() && parsed.share.is_none() && request.retain_handling == 0 {
+            self.end_replay(queue, &filter); // It begins anew [MQTT-3.8.4-4].
+        }
         self.attach(queue, &parsed, &filter, Subscription { options, identifier });
         let mut ticket = Ticket::default();
         let subscription = Subscription { options, identifier };
@@ -137,6 +140,7 @@ impl Shard {
             filter: filter.into(),
             options,
             identifier,
+            after: self.shared.last_retained_number(),
             from: None,
             is_read: false,
             ready: VecDeque::new(),

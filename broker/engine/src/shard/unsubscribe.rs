@@ -12,10 +12,14 @@ use crate::topic::parse_filter;
 
 impl Shard {
     /// A client unsubscribes.
-    pub(super) fn on_unsubscribe(&mut self, reference: ConnectionRef, unsubscribe: &Unsubscribe) {
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        reference: ConnectionRef,
+        unsubscribe: &Unsubscribe,
+        now_ms: u64,
+    ) {
         let Some(connection) = self.connection(reference) else { return };
         let version = connection.version;
-        let now_ms = connection.heard_at_ms;
         let Some(queue) = connection.session else { return };
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         let mut ticket = Ticket::default();
@@ -31,6 +35,7 @@ impl Shard {
         let mut unsuback = Vec::new();
         encode::unsuback(&mut unsuback, version, unsubscribe.packet_id, &reasons, None);
         self.send_whole(reference, ticket, &unsuback, now_ms);
+        self.pump(queue, now_ms); // What waited behind retained messages may go now.
     }
 
     fn unsubscribe_one(&mut self, queue: QueueRef, filter: &str) -> (ReasonCode, Ticket) {
@@ -50,11 +55,10 @@ impl Shard {
         } else {
             Ticket::default()
         };
-        self.detach_filter(queue, &parsed, &mounted(&mount_point, parsed.filter));
-        // Retained messages that are still to come for it are not sent any more.
-        let mounted_filter = mounted(&mount_point, parsed.filter);
-        if let Some(replays) = self.session_mut(queue).and_then(|held| held.replays.as_mut()) {
-            replays.retain(|replay| *replay.filter != *mounted_filter);
+        let filter = mounted(&mount_point, parsed.filter);
+        self.detach_filter(queue, &parsed, &filter);
+        if parsed.share.is_none() {
+            self.end_replay(queue, &filter);
         }
         (ReasonCode::SUCCESS, ticket)
     }
