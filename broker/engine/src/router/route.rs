@@ -118,7 +118,8 @@ impl GroupRoute {
             }
             match member.state.get() {
                 MemberState::Ready => return Some(self.target(member)),
-                MemberState::Away if !lasting => {}
+                // What is granted QoS 0 does not wait for those who are away.
+                MemberState::Away if !lasting || member.target.options.qos() == 0 => {}
                 state => {
                     let better = fallback.is_none_or(|(_, held)| {
                         held == MemberState::Away && state == MemberState::Busy

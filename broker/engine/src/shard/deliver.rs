@@ -56,7 +56,10 @@ impl Shard {
         now_ms: u64,
     ) {
         let QueueRef { slot, generation, .. } = target.queue;
-        let Some(session) = self.sessions.get_mut(slot, generation) else { return };
+        let Some(session) = self.sessions.get_mut(slot, generation) else {
+            self.hand_on(target, parcel, true, now_ms);
+            return;
+        };
         let is_own = parcel.from == Some(target.queue);
         let hidden = is_hidden_inside(session, parcel.publication.topic);
         let Some(terms) = terms(target, overlap, parcel.publication, (is_own, hidden)) else {
@@ -67,7 +70,8 @@ impl Shard {
             return;
         }
         let Some(reference) = session.connection else {
-            if terms.qos > 0 && session.is_lasting() {
+            if terms.qos > 0 && session.is_lasting() && !self.hand_on(target, parcel, false, now_ms)
+            {
                 let message = parcel.message(&self.shared);
                 self.enqueue(target.queue, queued(message, terms));
             }

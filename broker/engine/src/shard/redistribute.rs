@@ -79,6 +79,27 @@ impl Shard {
         }
     }
 
+    /// A message came to a member that is gone (`ends`: with its session) and goes to another,
+    /// if there is one.
+    #[cold]
+    pub(super) fn hand_on(
+        &mut self,
+        target: &Target,
+        parcel: &mut Parcel<'_>,
+        ends: bool,
+        now_ms: u64,
+    ) -> bool {
+        if target.group == NO_GROUP || parcel.publication.qos == 0 {
+            return false;
+        }
+        let Some(other) = self.other_member(target.group, target.queue, ends) else {
+            return false;
+        };
+        let message = parcel.message(&self.shared);
+        self.pass_on(&message, &other, now_ms);
+        true
+    }
+
     /// Another member of the group: one that is connected, or any if the message has no home.
     fn other_member(&self, group: GroupId, except: QueueRef, any: bool) -> Option<Target> {
         self.shared.tree().group(group)?.choose(any, Some(except))
