@@ -64,7 +64,7 @@ async def reach(clients: Clients, way: str, certificates: Certificates) -> Peer:
 async def test_messages_go_both_ways_over_each_transport(
     clients: Clients, certificates: Certificates, way: str, version: int
 ) -> None:
-    """[MQTT-4.2-1] [MQTT-6.0.0-4]."""
+    """[MQTT-4.2.0-1] [MQTT-6.0.0-4]."""
     here = await reach(clients, way, certificates)
     await here.connect(Connect("here", version=version))
     there = await clients.connect("there")

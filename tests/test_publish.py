@@ -215,3 +215,18 @@ async def test_a_packet_may_come_byte_by_byte(clients: Clients) -> None:
     assert await receiver.message() == Publish(
         "lab/slow", b"21", properties=(("content_type", "x"),)
     )
+
+
+@pytest.mark.parametrize(("qos", "kind"), [(1, PUBACK), (2, PUBREC)])
+@pytest.mark.parametrize("topic", ["nobody", "$SYS/mine", "somebody"])
+async def test_an_acknowledgement_is_never_larger_than_the_client_takes(
+    clients: Clients, qos: int, kind: int, topic: str
+) -> None:
+    """[MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.1.2-24]."""
+    receiver = await clients.connect("receiver")
+    await receiver.subscribe("somebody")
+    sender = await clients.connect("sender", properties=(("maximum_packet_size", 20),))
+
+    await sender.send(Publish(topic, b"x" * 100, qos, packet_id=65_535).encode(5))
+
+    assert 2 + len((await sender.packet(kind)).body) <= 20

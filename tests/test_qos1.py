@@ -105,3 +105,25 @@ async def test_an_acknowledgement_of_qos_2_does_not_fit(clients: Clients) -> Non
     assert await receiver.refused() == 0x82
     back = await clients.connect("receiver", expiry=60, clean=False)
     assert (await back.message()).payload == b"x"
+
+
+async def test_an_identifier_in_use_is_passed_over(clients: Clients) -> None:
+    """All 65,535 are used in turn while one stays unacknowledged. [MQTT-4.3.2-1]."""
+    receiver = await clients.connect("receiver")
+    await receiver.subscribe("a", qos=1)
+    sender = await clients.connect("sender")
+    await sender.publish("a", b"held", qos=1)
+    held = (await receiver.publication()).packet_id
+
+    seen: set[int] = set()
+    for _ in range(66):
+        batch = [Publish("a", b"", 1, packet_id=each + 1).encode(5) for each in range(1_000)]
+        await sender.send(b"".join(batch))
+        for _ in range(1_000):
+            message = await receiver.publication()
+            seen.add(message.packet_id)
+            await receiver.answer(PUBACK, message.packet_id)
+            await sender.packet(PUBACK)
+
+    assert held not in seen
+    assert len(seen) > 60_000
