@@ -1,6 +1,7 @@
 """A paho client from the options of `pub` and `sub`, and the words for what goes wrong."""
 
 import logging
+import socket
 import ssl
 import sys
 from typing import Final, Literal
@@ -46,7 +47,7 @@ def make_client(connection: Connection, given: list[Property], *, manual_ack: bo
         reconnect_on_failure=False,
     )
     if connection.ws:
-        client.ws_set_options(connection.ws_path)
+        client.ws_set_options(connection.ws_path, _without_origin)
     if connection.username is not None or connection.password is not None:
         client.username_pw_set(connection.username or "", connection.password)
     if connection.will_topic is not None:
@@ -60,6 +61,8 @@ def make_client(connection: Connection, given: list[Property], *, manual_ack: bo
     if connection.is_tls:
         client.tls_set_context(_tls_context(connection))  # pyright: ignore[reportUnknownMemberType]
         client.tls_insecure_set(connection.insecure)
+    if connection.nodelay and connection.unix is None:
+        client.on_socket_open = _send_at_once
     if connection.debug:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(message)s")
         client.enable_logger()
@@ -93,6 +96,13 @@ def connect(client: Client, connection: Connection, given: list[Property]) -> No
         raise ClientError(f"{place}: {error}") from None
 
 
+def disconnect(client: Client, connection: Connection, given: list[Property]) -> None:
+    """Sends DISCONNECT, with the properties given for it."""
+    client.disconnect(
+        properties=properties_of("disconnect", given) if connection.version == 5 else None
+    )
+
+
 def refused(reason: ReasonCode) -> str:
     """Why a CONNECT was refused, in a sentence."""
     return f"the broker refused the connection: {reason}"
@@ -107,6 +117,16 @@ def complain(connection: Connection, message: str) -> None:
     """Tells an error, unless `--quiet` was given."""
     if not connection.quiet:
         click.echo(f"quantummq: {message}", err=True)
+
+
+def _without_origin(headers: dict[str, str]) -> dict[str, str]:
+    """Paho's headers, less the Origin: this is no web page, and brokers refuse pages unasked."""
+    return {name: value for name, value in headers.items() if name != "Origin"}
+
+
+def _send_at_once(client: Client, userdata: object, stream: object) -> None:
+    if isinstance(stream, socket.socket):
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _tls_context(connection: Connection) -> ssl.SSLContext:

@@ -49,6 +49,7 @@ class Connection:
         tls_version: `tlsv1.2` or `tlsv1.3`, the only one to use.
         tls_alpn: Application protocol to ask for.
         ciphers: OpenSSL cipher list.
+        nodelay: Whether small packets are sent at once (TCP_NODELAY).
         insecure: Whether to accept a certificate for another name.
         will_topic, will_payload, will_qos, will_retain: The Will Message.
         debug: Whether to print what happens.
@@ -78,6 +79,7 @@ class Connection:
     tls_version: str | None
     tls_alpn: str | None
     ciphers: str | None
+    nodelay: bool
     insecure: bool
     will_topic: str | None
     will_payload: str
@@ -116,7 +118,7 @@ class Connection:
     def effective_session_expiry(self) -> int:
         """Seconds: as given, else for ever for a kept session, else 0."""
         if self.session_expiry is not None:
-            return SESSION_EXPIRY_NEVER if self.session_expiry == -1 else self.session_expiry
+            return self.session_expiry
         return SESSION_EXPIRY_NEVER if self.keep_session else 0
 
 
@@ -169,6 +171,20 @@ def from_url(connection: Connection) -> tuple[Connection, str | None]:
 
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Seconds of Session Expiry Interval as on the wire, from a number, -1 or ∞."""
+    if value is None:
+        return None
+    if value in ("∞", "-1"):
+        return SESSION_EXPIRY_NEVER
+    if value.isascii() and value.isdigit() and int(value) <= SESSION_EXPIRY_NEVER:
+        return int(value)
+    why = f"{value!r} is not between 0 and {SESSION_EXPIRY_NEVER}, or -1 for ever"
+    raise click.BadParameter(why, ctx, param)
+
+
 _FILE: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
 _QOS: Final = click.IntRange(0, 2)
 
@@ -207,9 +223,11 @@ _OPTIONS: Final = (
         "-x",
         "--session-expiry-interval",
         "session_expiry",
-        type=click.IntRange(-1, SESSION_EXPIRY_NEVER),
-        help="Seconds the session is kept; -1: for ever.",
+        metavar="SECONDS",
+        callback=_expiry,
+        help="Seconds the session is kept; -1 or ∞: for ever.",
     ),
+    click.option("--nodelay", is_flag=True, help="Send small packets at once."),
     click.option("--tls/--no-tls", "tls", default=False, help="TLS, trusting this machine's CAs."),
     click.option("--tls-use-os-certs", "tls", flag_value=True, is_flag=True, help="The same."),
     click.option("--cafile", type=_FILE, help="PEM file of CAs to trust."),

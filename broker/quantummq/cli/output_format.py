@@ -52,13 +52,17 @@ class Received:
     user_properties: tuple[tuple[str, str], ...] = ()
 
 
-def compile_format(form: str) -> list[Callable[[Received], bytes]]:
+def compile_format(form: str, *, pretty: bool = False) -> list[Callable[[Received], bytes]]:
     """The parts of a format, to be put together for each message.
+
+    Args:
+        form: Text with the letters of mosquitto_sub.
+        pretty: Whether JSON is spread over lines.
 
     Raises:
         ValueError: a letter is unknown.
     """
-    return [_part(piece) for piece in _PIECE.finditer(form)]
+    return [_part(piece, pretty) for piece in _PIECE.finditer(form)]
 
 
 def render(parts: list[Callable[[Received], bytes]], message: Received) -> bytes:
@@ -66,12 +70,13 @@ def render(parts: list[Callable[[Received], bytes]], message: Received) -> bytes
     return b"".join(part(message) for part in parts)
 
 
-def as_json(message: Received, *, parse_payload: bool = False) -> str:
+def as_json(message: Received, *, parse_payload: bool = False, pretty: bool = False) -> str:
     """A message as a JSON object; a payload that is not UTF-8 comes as `payload_base64`.
 
     Args:
         message: The message.
         parse_payload: Whether the payload is JSON that goes in as such, if it is.
+        pretty: Whether it is spread over lines.
     """
     shown: dict[str, object] = {
         "tst": message.moment.isoformat(timespec="microseconds"),
@@ -96,7 +101,9 @@ def as_json(message: Received, *, parse_payload: bool = False) -> str:
             shown["payload"] = message.payload.decode()
         except UnicodeDecodeError:
             shown["payload_base64"] = b64encode(message.payload).decode()
-    return json.dumps(shown, ensure_ascii=False)
+    if pretty:
+        return json.dumps(shown, ensure_ascii=False, indent=2)
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
 
 
 def _property(name: str) -> Callable[[Received], str]:
@@ -115,13 +122,11 @@ _LETTERS: Final[dict[str, Callable[[Received], str | bytes]]] = {
     "E": _property("message-expiry-interval"),
     "F": _property("payload-format-indicator"),
     "I": lambda message: message.moment.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    "J": lambda message: as_json(message, parse_payload=True),
     "P": lambda message: " ".join(f"{key}:{value}" for key, value in message.user_properties),
     "R": _property("response-topic"),
     "S": _property("subscription-identifier"),
     "U": lambda message: f"{message.moment.timestamp():.9f}",
     "X": lambda message: message.payload.hex().upper(),
-    "j": as_json,
     "l": lambda message: str(len(message.payload)),
     "m": lambda message: str(message.packet_id),
     "p": lambda message: message.payload,
@@ -132,7 +137,7 @@ _LETTERS: Final[dict[str, Callable[[Received], str | bytes]]] = {
 }
 
 
-def _part(piece: re.Match[str]) -> Callable[[Received], bytes]:
+def _part(piece: re.Match[str], pretty: bool) -> Callable[[Received], bytes]:
     text, escape, letter = piece["text"], piece["escape"], piece["letter"]
     if text is not None:
         return _constant(text)
@@ -142,6 +147,9 @@ def _part(piece: re.Match[str]) -> Callable[[Received], bytes]:
         return _constant(_ESCAPES[escape])
     if letter.startswith("@"):
         return lambda message: message.moment.strftime(f"%{letter[1]}").encode()
+    if letter in ("j", "J"):
+        parse = letter == "J"
+        return _padded(lambda message: as_json(message, parse_payload=parse, pretty=pretty), piece)
     if letter not in _LETTERS:
         raise ValueError(f"%{letter} is not known; see quantummq sub --help")
     return _padded(_LETTERS[letter], piece)

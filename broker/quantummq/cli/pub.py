@@ -41,6 +41,7 @@ class Publication:
         retain: RETAIN.
         repeat: How often, 1 or more.
         repeat_delay_s: Seconds between two.
+        inflight_max: Messages of QoS 1 and 2 under way at a time.
     """
 
     connection: Connection
@@ -51,6 +52,7 @@ class Publication:
     retain: bool
     repeat: int
     repeat_delay_s: float
+    inflight_max: int
 
 
 @click.command("pub", cls=ClientCommand, epilog=_EPILOG)
@@ -69,6 +71,13 @@ class Publication:
 @click.option("-r", "--retain", is_flag=True, help="Retain the message.")
 @click.option("--repeat", default=1, type=click.IntRange(1), help="Publish so often.  [1]")
 @click.option("--repeat-delay", default=0.0, type=click.FloatRange(0), help="Seconds between.  [0]")
+@click.option(
+    "-M",
+    "--max-inflight",
+    default=1_000,
+    type=click.IntRange(1, 65_535),
+    help="QoS 1 and 2 messages under way at a time.  [1000]",
+)
 @connection_options
 @click.pass_context
 def command(
@@ -84,6 +93,7 @@ def command(
     retain: bool,
     repeat: int,
     repeat_delay: float,
+    max_inflight: int,
     **given: object,
 ) -> None:
     """Publish messages, with the options of mosquitto_pub.
@@ -109,6 +119,14 @@ def command(
     from quantummq.cli.publishing import publish
 
     publication = Publication(
-        connection, given_properties(ctx), name, payload, qos, retain, repeat, repeat_delay
+        connection=connection,
+        properties=given_properties(ctx),
+        topic=name,
+        payload=payload,
+        qos=qos,
+        retain=retain,
+        repeat=repeat,
+        repeat_delay_s=repeat_delay,
+        inflight_max=max_inflight,
     )
     sys.exit(publish(publication))

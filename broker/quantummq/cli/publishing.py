@@ -11,7 +11,14 @@ from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageI
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from quantummq.cli.client import ClientError, complain, connect, make_client, refused
+from quantummq.cli.client import (
+    ClientError,
+    complain,
+    connect,
+    disconnect,
+    make_client,
+    refused,
+)
 from quantummq.cli.properties import properties_of
 from quantummq.cli.pub import Publication
 
@@ -32,8 +39,8 @@ class _Publisher:
         connection, given = publication.connection, publication.properties
         self._client = make_client(connection, given, manual_ack=False)
         self._properties = properties_of("publish", given) if connection.version == 5 else None
-        # Beside the 20 paho allows; the broker's Receive Maximum bounds it further.
-        self._client.max_inflight_messages_set(_UNDER_WAY_MAX)
+        # In place of the 20 paho allows; the broker's Receive Maximum bounds it further.
+        self._client.max_inflight_messages_set(publication.inflight_max)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
@@ -53,7 +60,7 @@ class _Publisher:
             self._check()
             self._publish_all()
         finally:
-            self._client.disconnect()
+            disconnect(self._client, connection, self._publication.properties)
             self._client.loop_stop()
 
     def _publish_all(self) -> None:

@@ -49,6 +49,8 @@ class Wanted:
         timeout_s: Seconds until the end; 0: no end.
         form: A format of `output_format`, or empty for the payload.
         verbose: Whether the topic comes before the payload.
+        pretty: Whether JSON is spread over lines.
+        percentage: How many of the messages are printed.
         newline: Whether each message ends with a line feed.
         ignore_stale: Whether messages retained before are not printed.
         retained_only: Whether to end at the first message that was not retained before.
@@ -67,6 +69,8 @@ class Wanted:
     timeout_s: float
     form: str
     verbose: bool
+    pretty: bool
+    percentage: float
     newline: bool
     ignore_stale: bool
     retained_only: bool
@@ -84,6 +88,13 @@ class Wanted:
 @click.option("-W", "timeout", default=0.0, type=click.FloatRange(0), help="End after SECONDS.")
 @click.option("-F", "form", default="", metavar="FORMAT", help="Print messages so; see below.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per message.")
+@click.option("--pretty", is_flag=True, help="Spread JSON over lines.")
+@click.option(
+    "--random-filter",
+    default=100.0,
+    type=click.FloatRange(0.1, 100),
+    help="Print about this percentage of the messages.  [100]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print the topic before the payload.")
 @click.option("-N", "no_newline", is_flag=True, help="No line feed after a message.")
 @click.option("-R", "ignore_stale", is_flag=True, help="Skip messages retained before.")
@@ -104,6 +115,8 @@ def command(
     timeout: float,
     form: str,
     as_json: bool,
+    pretty: bool,
+    random_filter: float,
     verbose: bool,
     no_newline: bool,
     ignore_stale: bool,
@@ -114,6 +127,9 @@ def command(
     **given: object,
 ) -> None:
     """Subscribe to topics and print what comes, with the options of mosquitto_sub.
+
+    -D COMMAND PROPERTY VALUE sets an MQTT 5 property of connect, subscribe, unsubscribe,
+    will or disconnect.
 
     Exit codes: 0 at the end, 1 for an error, 27 when -W ran out.
     """
@@ -134,6 +150,8 @@ def command(
         timeout_s=timeout,
         form="%j" if as_json else form,
         verbose=verbose,
+        pretty=pretty,
+        percentage=random_filter,
         newline=not no_newline,
         ignore_stale=ignore_stale,
         retained_only=retained_only,

@@ -1,6 +1,7 @@
 """What `sub` does: subscribe, print each message, acknowledge it once it is printed."""
 
 import os
+import random
 import signal
 import sys
 import time
@@ -20,7 +21,15 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from quantummq.cli.client import ClientError, complain, connect, lost, make_client, refused
+from quantummq.cli.client import (
+    ClientError,
+    complain,
+    connect,
+    disconnect,
+    lost,
+    make_client,
+    refused,
+)
 from quantummq.cli.output_format import Received, compile_format, render
 from quantummq.cli.properties import properties_of
 from quantummq.cli.sub import Wanted
@@ -45,7 +54,7 @@ class _Subscriber:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._parts = compile_format(wanted.form)
+        self._parts = compile_format(wanted.form, pretty=wanted.pretty)
         self._printed = 0
         self._pending = 0
         self._done = False
@@ -80,7 +89,7 @@ class _Subscriber:
             if result != MQTTErrorCode.MQTT_ERR_SUCCESS and not self._done and not self._error:
                 complain(wanted.connection, lost(result))
                 self._reconnect()
-        self._client.disconnect()
+        disconnect(self._client, wanted.connection, wanted.properties)
         if self._error:
             raise ClientError(self._error)
         return code
@@ -185,17 +194,20 @@ class _Subscriber:
         # What removes a retained message comes to us as well.
         removal = wanted.remove_retained and not message.retain and not message.payload
         dropped = any(topic_matches_sub(each, message.topic) for each in wanted.dropped_filters)
-        return stale or removal or dropped
+        # A sample, not a secret.
+        unlucky = random.uniform(0, 100) >= wanted.percentage  # noqa: S311
+        return stale or removal or dropped or unlucky
 
     def _print(self, message: MQTTMessage) -> None:
         out = sys.stdout.buffer
         if self._parts:
             out.write(render(self._parts, received(message)))
         elif self._wanted.verbose:
-            out.write(message.topic.encode() + b" " + message.payload)
+            out.write(message.topic.encode() + b" " + (message.payload or b"(null)"))
         else:
             out.write(message.payload)
-        if self._wanted.newline:
+        # An empty payload leaves no trace, as with mosquitto_sub, unless its topic is printed.
+        if self._wanted.newline and (self._parts or self._wanted.verbose or message.payload):
             out.write(b"\n")
         out.flush()
         self._printed += 1
