@@ -28,6 +28,7 @@ TOOLS_STAMP := $(VENV)/.tools
 RELEASE_STAMP := $(VENV)/.engine-release
 DEBUG_STAMP := $(VENV)/.engine-debug
 MQTTJS_STAMP := $(VENV)/.mqttjs
+MQTTLOAD_TARGET := $(VENV)/mqttload
 
 .PHONY: help
 help: ## List the targets
@@ -114,7 +115,11 @@ docs: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Generate the reference pages again
 
 .PHONY: bench
 bench: $(RELEASE_STAMP) $(TOOLS_STAMP) ## Measure this broker beside mosquitto into docs/reference/performance.md
-	@$(BIN)/python tests/bench/performance.py $(ARGS)
+	@echo '== bench: the load generator'
+	@cargo build --release --locked --quiet --target-dir $(MQTTLOAD_TARGET) \
+	    --manifest-path tests/bench/mqttload/Cargo.toml
+	@$(BIN)/python -m tests.bench.performance \
+	    --generator $(MQTTLOAD_TARGET)/release/mqttload $(ARGS)
 
 .PHONY: wheels
 wheels: $(PYTHON_STAMP) ## Build the wheel for this machine into dist/

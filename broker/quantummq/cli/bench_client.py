@@ -89,16 +89,24 @@ class Client:
             raise BenchError(f'{why}: start one with "quantummq run", or give --port') from None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client = cls(target, sock)
-        client.write(_connect(target))
+        client.greet()
+        return client
+
+    def greet(self) -> None:
+        """Sends CONNECT, waits for CONNACK and takes the broker's limits from it.
+
+        Raises:
+            BenchError: the broker refuses, or is none.
+        """
         try:
-            kind, body = client.first_packet()
+            self.write(_connect(self.target))
+            kind, body = self._first_packet()
             if kind != _CONNACK:
                 raise BenchError(f"the answer to CONNECT is a packet of type {kind}: not a broker?")
-            client.read_connack(body)
+            self._read_connack(body)
         except BenchError:
-            client.close()
+            self.close()
             raise
-        return client
 
     def close(self) -> None:
         """Says goodbye and closes."""
@@ -149,7 +157,7 @@ class Client:
             self.write(b"".join(self._out))
             self._out.clear()
 
-    def first_packet(self) -> tuple[int, bytes]:
+    def _first_packet(self) -> tuple[int, bytes]:
         """Reads one packet: its type and body."""
         while True:
             buffer = self._read()
@@ -160,7 +168,7 @@ class Client:
                 return header >> 4, buffer[start:end]
             self._rest = buffer
 
-    def read_connack(self, body: bytes) -> None:
+    def _read_connack(self, body: bytes) -> None:
         """Takes limits from CONNACK.
 
         Raises:

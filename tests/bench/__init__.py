@@ -1,0 +1,1 @@
+"""The benchmark behind `make bench`: this broker beside mosquitto, on one machine."""
