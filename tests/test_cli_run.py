@@ -510,3 +510,52 @@ def test_changed_certificates_are_noticed_and_connections_stay(
             assert shown(broker.address) == der(certificates.server)
             old.sendall(b"\xc0\0")
             assert old.recv(2) == b"\xd0\0"
+
+
+# --- faults ------------------------------------------------------------------------------------
+
+# The program, and a signal that takes the engine's event loops their epoll instances away; that
+# of asyncio was there first.
+BREAKABLE = """
+import os, signal
+def take_away(*_):
+    instances = []
+    for entry in os.scandir("/proc/self/fd"):
+        try:
+            if os.readlink(entry.path) == "anon_inode:[eventpoll]":
+                instances.append(int(entry.name))
+        except FileNotFoundError:
+            pass
+    null = os.open(os.devnull, os.O_RDWR)
+    for instance in sorted(instances)[1:]:
+        os.dup2(null, instance)
+    print("taken", flush=True)
+signal.signal(signal.SIGUSR1, take_away)
+from quantummq.cli import main
+main()
+"""
+
+
+def test_a_fault_of_the_engine_ends_the_process_with_an_error(home: dict[str, str]) -> None:
+    """Whoever supervises it starts it again; a broker with half its loops serves nobody."""
+    home["QUANTUMMQ_BROKER__SHUTDOWN_DEADLINE_S"] = "0.5"
+    command = [sys.executable, "-c", BREAKABLE, *run()[1:]]
+    process = subprocess.Popen(
+        command, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        ready = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGUSR1)
+        assert process.stdout.readline() == "taken\n"
+        port = int(ready["addresses"][0].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20):  # Wakes the loops up.
+            _, log = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert process.returncode == 1
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["level"] for line in lines if "an event loop failed" in line["message"]] != []
+    assert lines[-1]["level"] == "error"

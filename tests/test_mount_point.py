@@ -260,6 +260,19 @@ async def test_the_brokers_own_names_cannot_be_published_to(
     await clients.silent(watcher)
 
 
+@pytest.mark.parametrize("kept", ["$queue/q", "$delayed/5/t", "$replay/t", "$dead/q"])
+@pytest.mark.parametrize("listener", [PLAIN, SITE1])
+async def test_names_kept_for_queues_cannot_be_subscribed_to(
+    clients: Clients, kept: str, listener: int
+) -> None:
+    """Nor by the inner part of a shared filter: they will not mean a plain topic once they come."""
+    peer = await clients.connect("peer", listener=listener)
+
+    suback = await peer.subscribe(kept, f"$share/group/{kept}")
+
+    assert suback.reasons == (0x8F, 0x8F)
+
+
 @pytest.mark.parametrize("listener", [PLAIN, SITE1])
 async def test_a_will_cannot_go_to_the_brokers_own_names(clients: Clients, listener: int) -> None:
     watcher = await clients.connect("watcher")
