@@ -260,7 +260,7 @@ async def test_the_brokers_own_names_cannot_be_published_to(
     await clients.silent(watcher)
 
 
-@pytest.mark.parametrize("kept", ["$queue/q", "$delayed/5/t", "$replay/t", "$dead/q"])
+@pytest.mark.parametrize("kept", ["$queue/q", "$delayed/5/t", "$replay/t"])
 @pytest.mark.parametrize("listener", [PLAIN, SITE1])
 async def test_names_kept_for_queues_cannot_be_subscribed_to(
     clients: Clients, kept: str, listener: int
