@@ -13,6 +13,7 @@ use crate::message::SharedMessage;
 use crate::reason::ReasonCode;
 use crate::router::{MemberState, NO_GROUP, QueueRef};
 use crate::session::{Identifiers, Queued, Replay, Sent, Stage};
+use crate::shared::Shared;
 
 /// Retained messages read from the store at once: the lock is held briefly.
 const REPLAY_BATCH: usize = 64;
@@ -202,24 +203,17 @@ impl Shard {
         let shared = Arc::clone(&self.shared);
         let Some(session) = self.session_mut(queue) else { return };
         let mount_len = session.names().0.len();
-        let Some(replay) = session.replays.as_mut().and_then(|replays| replays.front_mut()) else {
-            return;
-        };
-        let mut found = Vec::new();
-        let from = replay.from.take();
-        replay.from =
-            shared.retained_store().collect(&replay.filter, from, REPLAY_BATCH, &mut found);
-        replay.is_read = replay.from.is_none();
-        if replay.options.is_wildcard_first() {
-            // [MQTT-4.7.2-1] [MQTT-4.7.3-1], behind the mount point.
-            found.retain(|message| !matches!(message.topic().get(mount_len), None | Some(b'$')));
+        if let Some(replay) = session.replays.as_mut().and_then(|replays| replays.front_mut()) {
+            read_batch(&shared, replay, mount_len);
         }
-        replay.ready.extend(found);
     }
 
-    /// Begins to send retained messages to a new subscription.
-    pub(super) fn begin_replay(&mut self, queue: QueueRef, replay: Replay) {
-        if let Some(session) = self.session_mut(queue) {
+    /// Begins to send retained messages to a new subscription, if there are any.
+    pub(super) fn begin_replay(&mut self, queue: QueueRef, mut replay: Replay) {
+        let shared = Arc::clone(&self.shared);
+        let Some(session) = self.session_mut(queue) else { return };
+        read_batch(&shared, &mut replay, session.names().0.len());
+        if !replay.is_read || !replay.ready.is_empty() {
             session.replays.get_or_insert_with(Box::default).push_back(replay);
         }
     }
@@ -253,4 +247,17 @@ fn session_complete(shard: &mut Shard, queue: QueueRef, packet_id: u16) {
     if let Some(session) = shard.session_mut(queue) {
         session.inflight.complete(packet_id);
     }
+}
+
+/// Reads the next retained messages of a replay.
+fn read_batch(shared: &Shared, replay: &mut Replay, mount_len: usize) {
+    let mut found = Vec::new();
+    let from = replay.from.take();
+    replay.from = shared.retained_store().collect(&replay.filter, from, REPLAY_BATCH, &mut found);
+    replay.is_read = replay.from.is_none();
+    if replay.options.is_wildcard_first() {
+        // [MQTT-4.7.2-1] [MQTT-4.7.3-1], behind the mount point.
+        found.retain(|message| !matches!(message.topic().get(mount_len), None | Some(b'$')));
+    }
+    replay.ready.extend(found);
 }
