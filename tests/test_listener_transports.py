@@ -15,6 +15,7 @@ from quantummq.engine import EngineError
 from tests.certificates import Certificates, write_certificates
 from tests.packets import Connect
 from tests.peer import Clients, Peer
+from tests.product import free_port
 from tests.transports import WebSocketPeer, dial, trusting
 
 KINDS = ["tcp", "tcp6", "unix", "tls", "ws", "wss"]
@@ -237,6 +238,31 @@ async def test_a_wildcard_listener_takes_ipv4_and_ipv6(everywhere: Clients, host
     sessions = await everywhere.broker.sessions()
     assert [session.client_id for session in sessions] == ["either"]
     await peer.close()
+
+
+@pytest.mark.parametrize("order", [("0.0.0.0", "[::]"), ("[::]", "0.0.0.0")])
+async def test_wildcards_of_both_families_share_a_port(order: tuple[str, str]) -> None:
+    """The IPv6 one then leaves IPv4 to the other."""
+    port, peers = free_port(), list[Peer]()
+    config = Config.model_validate(
+        {
+            "broker": {"anonymous": True},
+            "listener": [{"address": f"tcp://{host}:{port}"} for host in order],
+        }
+    )
+    async with Broker(config) as broker:
+        for host in ("127.0.0.1", "[::1]"):
+            peer = await Peer.open(f"tcp://{host}:{port}")
+            peers.append(peer)
+            assert (await peer.connect(Connect(host))).reason == 0
+        sessions = await broker.sessions()
+        for peer in peers:
+            await peer.close()
+
+    assert {(session.client_id, session.peer.rpartition(":")[0]) for session in sessions} == {
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]", "[::1]"),
+    }
 
 
 async def test_an_address_in_use_says_so(clients: Clients) -> None:

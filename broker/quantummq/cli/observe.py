@@ -14,7 +14,7 @@ _LOG: Final = logging.getLogger("quantummq.clients")
 SUMMARY_INTERVAL_S: Final = 10.0
 
 # Counters worth a line when they rise, with what to say.
-_TOLD: Final = {
+TOLD: Final = {
     "connects_refused": "CONNECTs were refused",
     "violations": "connections ended for a violation of the standard",
     "dropped_output_full": "QoS 0 messages dropped: their receivers read too slowly",
@@ -82,8 +82,8 @@ def _tell_event(event: Event) -> None:
 
 
 def tell_rises(before: Mapping[str, int], now: Mapping[str, int]) -> None:
-    """A line for each counter in `_TOLD` that rose."""
-    for name, message in _TOLD.items():
+    """A line for each counter in `TOLD` that rose."""
+    for name, message in TOLD.items():
         rise = now.get(name, 0) - before.get(name, 0)
         if rise > 0:
             tell(_LOG, logging.WARNING, message, count=rise, in_seconds=SUMMARY_INTERVAL_S)
