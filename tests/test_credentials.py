@@ -38,23 +38,24 @@ class Twice:
         return Identity("someone")
 
     def start(self, request: AuthenticationRequest) -> Exchange:
-        """An exchange of two steps."""
+        """An exchange of two steps; an empty Client Identifier becomes the User Name."""
         self.asked.append(request)
-        return TwoSteps(self.steps)
+        return TwoSteps(self.steps, request.username)
 
 
 class TwoSteps:
     """Asks once, then lets in."""
 
-    def __init__(self, steps: list[bytes | None]) -> None:
+    def __init__(self, steps: list[bytes | None], client_id: str | None) -> None:
         self.steps = steps
+        self.identity = Identity("someone", data=b"done", client_id=client_id)
         self.count = 0
 
     async def step(self, data: bytes | None) -> Step:
         """The next step."""
         self.steps.append(data)
         self.count += 1
-        return Continue(CHALLENGE) if self.count == 1 else Identity("someone", data=b"done")
+        return Continue(CHALLENGE) if self.count == 1 else self.identity
 
 
 @pytest.fixture
@@ -113,6 +114,23 @@ async def test_authentication_goes_on_by_auth_alone(clients: Clients, twice: Twi
     assert connack.get("authentication_method") == "TWICE"
     assert connack.get("authentication_data") == b"done"
     assert twice.steps == [b"1", b"2"]
+
+
+async def test_an_identifier_given_last_changes_nothing_about_the_method(
+    clients: Clients,
+) -> None:
+    """Whichever shard the session is on, CONNACK is whole: [MQTT-4.12.0-5] [MQTT-3.1.3-7]."""
+    for n in range(8):
+        peer = await clients.open()
+        await peer.send(Connect("", username=f"user {n}", properties=tuple(METHOD)).encode())
+        await peer.packet(AUTH)
+        await peer.auth(0x18, [("authentication_method", "TWICE")])
+        connack = await peer.packet(CONNACK)
+        assert connack.reason == 0
+        assert connack.get("assigned_client_identifier") == f"user {n}"
+        assert connack.get("authentication_method") == "TWICE"
+        await peer.auth(0x19, [("authentication_method", "TWICE")])
+        assert (await peer.packet(AUTH)).reason == 0x18
 
 
 EARLY = {

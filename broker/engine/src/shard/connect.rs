@@ -148,7 +148,6 @@ impl Shard {
             return Next::Stop(Flow::Close);
         };
         connection.phase = Phase::Authenticating;
-        connection.method.clone_from(&connect.authentication_method);
         if !connection.profile.authenticate {
             self.admit(reference, connect, Allowed::default(), now_ms);
             return match self.connection(reference) {
@@ -458,6 +457,7 @@ fn note_connect(connection: &mut Connection, connect: &Connect) {
     connection.problem_information = connect.request_problem_information;
     connection.maximum_packet_size = connect.maximum_packet_size.unwrap_or(u32::MAX);
     connection.asked_to_last = connect.session_expiry_s > 0;
+    connection.method.clone_from(&connect.authentication_method);
 }
 
 /// The beginning of a client's own topics for responses (MQTT 5 §3.2.2.3.15): its identifier, one
