@@ -18,7 +18,8 @@ class Mqtt(Table):
         max_length=1_024,
         pattern=r"^[^+#]*$",
         description="Begin of the topics for responses, given to clients that ask for Response "
-        "Information. Empty: none is given.",
+        "Information; the Client Identifier and / follow, with /, +, # and % in it as %2F, %2B, "
+        "%23 and %25. Empty: none is given.",
     )
     server_reference: MqttText = Field(
         default="",
