@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quantummq.auth import AuthenticationRequest, Identity
 from quantummq.broker import Broker
 from quantummq.clock import ManualClock
 from quantummq.config import Config
@@ -195,3 +196,33 @@ async def test_a_second_stop_is_no_error(clients: Clients) -> None:
     assert await stop(clients)
 
     assert await stop(clients)
+
+
+class Undecided:
+    """An authenticator that never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def authenticate(self, request: AuthenticationRequest) -> Identity:
+        """Waits for ever."""
+        self.asked.set()
+        await asyncio.Event().wait()
+        return Identity(request.client_id)
+
+
+async def test_a_decision_that_is_not_made_does_not_hold_the_stop_up(config: Config) -> None:
+    undecided = Undecided()
+    clock = ManualClock()
+    broker = Broker(config, clock=clock, authenticators=undecided)
+    async with broker:
+        clients = Clients(broker, clock)
+        peer = await clients.open(TCP)
+        await peer.send(Connect("waiting").encode())
+        async with asyncio.timeout(TIMEOUT_S):
+            await undecided.asked.wait()
+
+        assert await stop(clients)
+
+        assert [each for each in await peer.rest() if isinstance(each, Publish)] == []
+        await clients.close()
