@@ -16,11 +16,15 @@ impl Received {
         self.outstanding = 0;
     }
 
-    /// Takes an identifier up; whether it is new.
-    pub fn insert(&mut self, packet_id: u16) -> bool {
+    /// Whether a message came under this identifier that is not released.
+    pub fn contains(&self, packet_id: u16) -> bool {
+        self.ids.contains(&packet_id)
+    }
+
+    /// Takes an identifier up.
+    pub fn insert(&mut self, packet_id: u16) {
         let is_new = self.ids.insert(packet_id);
         self.outstanding = self.outstanding.saturating_add(u16::from(is_new));
-        is_new
     }
 
     /// Gives an identifier free; whether it was taken.

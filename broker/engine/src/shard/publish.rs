@@ -2,7 +2,7 @@
 
 use super::input::Next;
 use super::{Flow, Shard};
-use crate::codec::packet::{AcknowledgementKind, Publish};
+use crate::codec::packet::{AcknowledgementKind, Publish, Version};
 use crate::codec::{decode, encode};
 use crate::host::ConnectionRef;
 use crate::message::{NEVER, Publication};
@@ -161,14 +161,16 @@ impl Shard {
         queue: QueueRef,
         packet_id: u16,
     ) -> Result<Option<Ticket>, Violation> {
+        // Below MQTT 5 nobody is told of a Receive Maximum; identifiers are bound enough.
         let maximum = self
             .connection(reference)
+            .filter(|connection| connection.version == Version::V5)
             .map_or(u16::MAX, |connection| connection.profile.receive_maximum);
         let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else {
             return Ok(None);
         };
         let received = session.received.get_or_insert_with(Box::default);
-        if !received.insert(packet_id) {
+        if received.contains(packet_id) {
             let version = session.version;
             self.send_committed(reference, Ticket::default(), |out| {
                 let kind = AcknowledgementKind::Pubrec;
@@ -176,9 +178,11 @@ impl Shard {
             });
             return Ok(None);
         }
-        if received.outstanding() > maximum {
+        if received.outstanding() >= maximum {
+            // The identifier stays free: when the message comes again, it is not a second one.
             return Err(TOO_MANY); // [MQTT-3.3.4-7]
         }
+        received.insert(packet_id);
         let ticket = if session.is_lasting() {
             let key = &session.key;
             self.store.write(&Change::Received { key, packet_id })
