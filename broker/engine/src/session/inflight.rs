@@ -36,6 +36,9 @@ pub struct Sent {
     pub stage: Stage,
     /// RETAIN flag it is sent with.
     pub retain: bool,
+    /// It was sent as PUBLISH on this connection: it uses up Receive Maximum until it is done. A
+    /// PUBREL that is sent again does not, so that its PUBCOMP gives nothing back [MQTT-3.3.4-9].
+    pub is_counted: bool,
 }
 
 /// The window towards one client.
@@ -141,6 +144,9 @@ impl Inflight {
         self.window = window;
         self.outstanding = 0;
         self.sent_until = 0;
+        for sent in self.entries.iter_mut().flatten() {
+            sent.is_counted = false;
+        }
         if let Some(stragglers) = &mut self.stragglers {
             stragglers.restart();
         }
@@ -159,7 +165,7 @@ impl Inflight {
                 packet_id = self.identifier(self.entries.len());
             }
         }
-        self.entries.push_back(Some(sent));
+        self.entries.push_back(Some(Sent { is_counted: true, ..sent }));
         self.sent_until = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         self.live += 1;
         self.outstanding += 1;
@@ -185,7 +191,7 @@ impl Inflight {
             None => self.take_straggler(packet_id)?,
         };
         self.live -= 1;
-        self.outstanding = self.outstanding.saturating_sub(1);
+        self.outstanding -= u16::from(sent.is_counted);
         self.pop_empty();
         if self.entries.is_empty() && self.entries.capacity() > 64 {
             self.entries = VecDeque::new();
@@ -212,6 +218,7 @@ impl Inflight {
                     return None;
                 }
                 self.outstanding += 1;
+                sent.is_counted = true;
             }
             let found = (*packet_id, sent.clone());
             stragglers.step();
@@ -219,7 +226,7 @@ impl Inflight {
         }
         while self.is_resending() {
             let index = self.sent_until as usize;
-            let Some(sent) = self.entries.get(index).and_then(Option::as_ref) else {
+            let Some(sent) = self.entries.get_mut(index).and_then(Option::as_mut) else {
                 self.sent_until += 1;
                 continue;
             };
@@ -229,8 +236,10 @@ impl Inflight {
                     return None;
                 }
                 self.outstanding += 1;
+                sent.is_counted = true;
             }
-            let found = (self.identifier(index), sent.clone());
+            let sent = sent.clone();
+            let found = (self.identifier(index), sent);
             self.sent_until += 1;
             return Some(found);
         }
@@ -247,15 +256,14 @@ impl Inflight {
         stragglers.into_iter().flatten().chain(entries.into_iter().flatten()).collect()
     }
 
-    /// Takes out the entries for which `leaves` holds, in order.
-    pub fn take_where(&mut self, leaves: impl Fn(&Sent) -> bool) -> Vec<Sent> {
+    /// Packet Identifier and group of the entries for which `is_wanted` holds, in order.
+    pub fn find(&self, is_wanted: impl Fn(&Sent) -> bool) -> Vec<(u16, GroupId)> {
         let aside = self.stragglers.iter().flat_map(|stragglers| stragglers.iter());
-        let aside = aside.filter(|(_, sent)| leaves(sent)).map(|(packet_id, _)| *packet_id);
-        let window = (0..self.entries.len())
-            .filter(|at| self.entries.get(*at).and_then(Option::as_ref).is_some_and(&leaves))
-            .map(|at| self.identifier(at));
-        let ids: Vec<u16> = aside.chain(window).collect();
-        ids.into_iter().filter_map(|packet_id| self.complete(packet_id)).collect()
+        let aside = aside.map(|(packet_id, sent)| (*packet_id, sent));
+        let window = self.entries.iter().enumerate();
+        let window = window.filter_map(|(at, entry)| Some((self.identifier(at), entry.as_ref()?)));
+        let found = aside.chain(window).filter(|(_, sent)| is_wanted(sent));
+        found.map(|(packet_id, sent)| (packet_id, sent.group)).collect()
     }
 
     #[inline]
@@ -279,7 +287,8 @@ mod tests {
 
     fn sent(stage: Stage) -> Sent {
         let identifiers = Identifiers::None;
-        Sent { message: None, identifiers, group: NO_GROUP, stage, retain: false }
+        let is_counted = false;
+        Sent { message: None, identifiers, group: NO_GROUP, stage, retain: false, is_counted }
     }
 
     #[test]

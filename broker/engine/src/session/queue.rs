@@ -107,3 +107,12 @@ impl Queue {
         Some(queued)
     }
 }
+
+impl IntoIterator for Queue {
+    type Item = Queued;
+    type IntoIter = std::collections::vec_deque::IntoIter<Queued>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.messages.into_iter()
+    }
+}

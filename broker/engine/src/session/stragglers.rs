@@ -28,6 +28,9 @@ impl Stragglers {
     /// A new connection begins: all are to be sent again.
     pub fn restart(&mut self) {
         self.sent_until = 0;
+        for (_, sent) in &mut self.entries {
+            sent.is_counted = false;
+        }
     }
 
     /// Sets one aside that was sent on this connection, after all others.
@@ -51,8 +54,8 @@ impl Stragglers {
     }
 
     /// The next to send again on this connection; `step` makes it count as sent.
-    pub fn next_to_resend(&self) -> Option<&(u16, Sent)> {
-        self.entries.get(self.sent_until)
+    pub fn next_to_resend(&mut self) -> Option<&mut (u16, Sent)> {
+        self.entries.get_mut(self.sent_until)
     }
 
     pub fn step(&mut self) {

@@ -70,8 +70,8 @@ impl Shard {
             return;
         }
         let Some(reference) = session.connection else {
-            if terms.qos > 0 && session.is_lasting() && !self.hand_on(target, parcel, false, now_ms)
-            {
+            let keeps = terms.qos > 0 && session.is_lasting();
+            if !self.hand_on(target, parcel, !keeps, now_ms) && keeps {
                 let message = parcel.message(&self.shared);
                 self.enqueue(target.queue, queued(message, terms));
             }
@@ -262,6 +262,7 @@ pub(super) fn sent(terms: &Terms, message: Option<SharedMessage>) -> Sent {
         group: terms.group,
         stage: if terms.qos == 2 { Stage::Pubrec } else { Stage::Puback },
         retain: terms.retain,
+        is_counted: false,
     }
 }
 

@@ -2,12 +2,11 @@
 //! with the member it was sent to [MQTT-4.8.2-4] [MQTT-4.8.2-5].
 
 use super::Shard;
-use super::deliver::Terms;
-use super::deliver::{count_out, queued};
+use super::deliver::count_out;
 use super::route::Parcel;
 use crate::message::SharedMessage;
 use crate::router::{GroupId, NO_GROUP, QueueRef, Target};
-use crate::session::{Queued, Stage};
+use crate::session::{Queue, Stage};
 
 impl Shard {
     /// A member lost its connection: what it had of QoS 1 goes to others who are connected. With
@@ -37,45 +36,48 @@ impl Shard {
         self.counters.dropped_shared += given_up as u64;
     }
 
+    /// Gives to other members what they may get. What nobody takes stays where it is: under its
+    /// identifier if it was sent [MQTT-4.4.0-1], or in its place in the queue.
     fn hand_back(&mut self, queue: QueueRef, ends: bool, now_ms: u64) {
+        let Some(session) = self.session(queue) else { return };
+        let sent =
+            session.inflight.find(|sent| sent.group != NO_GROUP && sent.stage == Stage::Puback);
+        for (packet_id, group) in sent {
+            let target = self.other_member(group, queue, ends);
+            if target.is_none() && !ends {
+                continue;
+            }
+            let Some(session) = self.session_mut(queue) else { return };
+            let message = session.inflight.complete(packet_id).and_then(|sent| sent.message);
+            self.give(message, target, now_ms);
+        }
         let Some(session) = self.session_mut(queue) else { return };
-        let sent = session
-            .inflight
-            .take_where(|sent| sent.group != NO_GROUP && sent.stage == Stage::Puback);
-        let mut waiting = Vec::new();
-        let mut kept = Vec::new();
-        while let Some(held) = session.queue.pop() {
+        let mut kept = Queue::default();
+        for queued in std::mem::take(&mut session.queue) {
             // A QoS 2 message that was never sent is still free to go to another.
-            if held.group == NO_GROUP { kept.push(held) } else { waiting.push(held) }
-        }
-        for held in kept {
-            session.queue.push(held);
-        }
-        let sent = sent.into_iter().filter_map(|sent| {
-            let message = sent.message?;
-            let (retain, group) = (sent.retain, sent.group);
-            Some(Queued { message, qos: 1, retain, group, identifiers: sent.identifiers })
-        });
-        let mut back = Vec::new();
-        for (held, was_queued) in
-            sent.map(|held| (held, false)).chain(waiting.into_iter().map(|held| (held, true)))
-        {
-            if was_queued {
-                count_out(&self.shared, &held.message);
+            let target = match queued.group {
+                NO_GROUP => None,
+                group => self.other_member(group, queue, ends),
+            };
+            if queued.group == NO_GROUP || target.is_none() && !ends {
+                kept.push(queued);
+                continue;
             }
-            if let Some(target) = self.other_member(held.group, queue, ends) {
-                self.pass_on(&held.message, &target, now_ms);
-            } else {
-                back.push(held);
-            }
+            count_out(&self.shared, &queued.message);
+            self.give(Some(queued.message), target, now_ms);
         }
-        for held in back {
-            if ends {
-                self.counters.dropped_shared += 1;
-            } else {
-                let Queued { message, qos, retain, group, identifiers } = held;
-                self.enqueue(queue, queued(message, Terms { qos, retain, group, identifiers }));
+        if let Some(session) = self.session_mut(queue) {
+            session.queue = kept;
+        }
+    }
+
+    fn give(&mut self, message: Option<SharedMessage>, target: Option<Target>, now_ms: u64) {
+        match (message, target) {
+            (Some(message), _) if message.is_expired(now_ms) => {
+                self.counters.dropped_expired += 1; // [MQTT-3.3.2-5]
             }
+            (Some(message), Some(target)) => self.pass_on(&message, &target, now_ms),
+            _ => self.counters.dropped_shared += 1,
         }
     }
 

@@ -159,6 +159,10 @@ impl Shard {
         let items = mail.take_items();
         for item in &items {
             let publication = mail.publication(item);
+            if publication.expires_at_ms <= now_ms {
+                self.counters.dropped_expired += 1; // [MQTT-3.3.2-5]
+                continue;
+            }
             let mut parcel = Parcel::new(&publication, item.from).with_message(item.message());
             match &item.route {
                 MailRoute::One(target) => self.deliver(target, None, &mut parcel, now_ms),
