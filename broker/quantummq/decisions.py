@@ -131,9 +131,11 @@ class Decisions:
                 question = self._waiting.popleft()
                 self._deciding += 1
                 try:
-                    batch.answers.append(await self._decide(question))
+                    answer = await self._decide(question)
                 finally:
                     self._deciding -= 1
+                # Not the list of before: its answers went out while this one waited.
+                batch.answers.append(answer)
         finally:
             if batch.timer is not None:
                 batch.timer.cancel()

@@ -71,7 +71,7 @@ impl Shard {
             note_connect(connection, &connect);
         }
         if let Err(refused) = self.check_connect(reference, &connect) {
-            self.refuse(reference, refused, now_ms);
+            self.refuse_connect(reference, connect, refused, now_ms);
             return Next::Stop(Flow::Close);
         }
         let Some(connection) = self.connection(reference) else { return Next::Stop(Flow::Close) };
@@ -95,10 +95,12 @@ impl Shard {
         connect: Box<Connect>,
         allowed: Option<Allowed>,
     ) -> Next {
+        // The connect timeout goes on there; taken out, the connection has none.
+        let deadline_ms = self.connection(reference).map_or(0, |connection| connection.deadline_ms);
         let Some(connection) = self.remove_connection(reference) else {
             return Next::Stop(Flow::Close);
         };
-        let Connection { peer, profile, deadline_ms, tail: rest, .. } = connection;
+        let Connection { peer, profile, tail: rest, .. } = connection;
         let hand_over = HandOver { shard, connect, allowed, rest, peer, profile, deadline_ms };
         Next::Stop(Flow::HandOver(Box::new(hand_over)))
     }
@@ -201,7 +203,7 @@ impl Shard {
         Ok(())
     }
 
-    /// The client is let in: takeover, session, CONNACK.
+    /// The client is let in, unless a limit or another owner of the session forbids it.
     pub(super) fn admit(
         &mut self,
         reference: ConnectionRef,
@@ -209,36 +211,53 @@ impl Shard {
         allowed: Allowed,
         now_ms: u64,
     ) {
-        let Some(connection) = self.connection(reference) else { return };
+        if let Err(refused) = self.try_admit(reference, &mut connect, allowed, now_ms) {
+            self.refuse_connect(reference, connect, refused, now_ms);
+        }
+    }
+
+    /// Refuses a CONNECT that was read; what is told of it names the client.
+    fn refuse_connect(
+        &mut self,
+        reference: ConnectionRef,
+        connect: Box<Connect>,
+        refused: Refusal,
+        now_ms: u64,
+    ) {
+        if let Some(connection) = self.connection_mut(reference) {
+            connection.pending = Some(connect);
+        }
+        self.refuse(reference, refused, now_ms);
+    }
+
+    /// Takeover, session, CONNACK.
+    fn try_admit(
+        &mut self,
+        reference: ConnectionRef,
+        connect: &mut Connect,
+        allowed: Allowed,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let Some(connection) = self.connection(reference) else { return Ok(()) };
         let mount_point = connection.profile.mount_point.clone();
         if connect.client_id.is_empty() {
             connect.client_id = self.own_client_id(&mount_point);
             connect.is_assigned = true;
         }
         let key = session_key(&mount_point, &connect.client_id);
-        if let Err(refused) = self.check_owner(&key, &allowed.user) {
-            self.refuse(reference, refused, now_ms);
-            return;
-        }
-        let will = match self.make_will(&mount_point, &connect) {
-            Ok(will) => will,
-            Err(refused) => return self.refuse(reference, refused, now_ms),
-        };
+        self.check_owner(&key, &allowed.user)?;
+        let will = self.make_will(&mount_point, connect)?;
         let user = allowed.user.clone();
-        let mut connack = self.connack(reference, &connect, allowed);
+        let mut connack = self.connack(reference, connect, allowed);
         let is_limited = connect.maximum_packet_size.is_some();
         if is_limited && self.fitting_connack(reference, connect.version, &mut connack).is_none() {
             let text = "CONNACK is larger than the Maximum Packet Size"; // [MQTT-3.1.2-24]
-            let refused = refusal(ReasonCode::PACKET_TOO_LARGE, text);
-            return self.refuse(reference, refused, now_ms);
+            return Err(refusal(ReasonCode::PACKET_TOO_LARGE, text));
         }
         let (queue, session_present, ticket) =
-            match self.open_session(reference, &key, &connect, &user, now_ms) {
-                Ok(opened) => opened,
-                Err(refused) => return self.refuse(reference, refused, now_ms),
-            };
+            self.open_session(reference, &key, connect, &user, now_ms)?;
         let will_ticket = self.store_will(queue, will);
-        self.open_connection(reference, queue, &connect, now_ms);
+        self.open_connection(reference, queue, connect, now_ms);
         connack.session_present = session_present;
         let version = connect.version;
         // The session's creation or change is committed before CONNACK says it is there.
@@ -247,6 +266,7 @@ impl Shard {
         });
         self.tell(reference, EventKind::Connected, ReasonCode::SUCCESS, "", now_ms);
         self.restart_session(queue, now_ms);
+        Ok(())
     }
 
     /// A Client Identifier whose session lives on this shard.
