@@ -25,8 +25,10 @@ async def bounded(host_subscription_bytes: int) -> AsyncGenerator[Clients]:
     clock = ManualClock()
     async with Broker(Config.model_validate({**CONFIG, "limits": limits}), clock=clock) as broker:
         clients = Clients(broker, clock)
-        yield clients
-        await clients.close()
+        try:
+            yield clients
+        finally:
+            await clients.close()
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])

@@ -250,7 +250,6 @@ async def test_streams_and_the_end_belong_to_the_event_loop_as_well(clients: Cli
 def test_a_broker_whose_event_loop_is_gone_can_be_stopped_in_another(config: Config) -> None:
     broker = Broker(config)
     asyncio.run(broker.start())
-    assert len(shard_threads()) == 2
 
     assert asyncio.run(broker.stop())
 

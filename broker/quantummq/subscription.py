@@ -57,6 +57,7 @@ class Subscription:
         self._link = link
         self._inbox = Inbox()
         self._id: int | None = None
+        self._closed = False
         self._starting = asyncio.Lock()
         self._dropped = 0
 
@@ -78,13 +79,14 @@ class Subscription:
             if self._id is not None or self._inbox.ended:
                 return
             subscription = await self._link.subscribe(self.topic_filter, self._inbox)
-            if self._inbox.ended:  # It was closed meanwhile.
+            if self._closed:  # Meanwhile.
                 self._link.unsubscribe(subscription)
             else:
                 self._id = subscription
 
     def close(self) -> None:
         """Unsubscribes; messages that came before can still be read."""
+        self._closed = True
         if self._id is not None:
             self._dropped = self.dropped
             self._link.unsubscribe(self._id)
@@ -150,7 +152,7 @@ class Subscription:
         await self._inbox.wait()
         if self._inbox.taken or self._inbox.deliveries:
             return True
-        if self._id is not None:  # It was not closed.
+        if not self._closed:
             self._link.check_failure()
         return False
 
