@@ -529,7 +529,7 @@ def take_away(*_):
     null = os.open(os.devnull, os.O_RDWR)
     for instance in sorted(instances)[1:]:
         os.dup2(null, instance)
-    print("taken", flush=True)
+    os.write(1, b"taken\\n")
 signal.signal(signal.SIGUSR1, take_away)
 from quantummq.cli import main
 main()
