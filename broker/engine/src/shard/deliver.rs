@@ -213,28 +213,36 @@ impl Shard {
         let Some(reference) = session.connection else { return };
         let Queued { message, qos, retain, group, identifiers } = held;
         let terms = Terms { qos, retain, group, identifiers };
-        let packet_id = session.inflight.push(sent(&terms, Some(Arc::clone(&message))));
-        let mut ticket = ticket;
-        if session.is_lasting() {
-            let (key, number) = (&session.key, message.number);
-            let change = crate::store::Change::Sent { key, packet_id, number };
-            ticket = ticket.max(self.store.write(&change));
-        }
         let mount_len = super::publish::mount_len(session, message.topic());
         let version = session.version;
         let publication = message.publication();
         let topic = publication.topic.get(mount_len..).unwrap_or_default();
-        let packet = PublishOut {
+        let mut packet = PublishOut {
             qos,
             retain,
             topic,
-            packet_id,
             message_expiry_s: expiry_left_s(publication.expires_at_ms, now_ms),
             subscription_identifiers: terms.identifiers.as_slice(),
             properties: publication.properties,
             payload: publication.payload,
             ..PublishOut::default()
         };
+        let connections = &self.connections;
+        let limit = connections
+            .get(reference.slot, reference.generation)
+            .map_or(u32::MAX, |connection| connection.maximum_packet_size);
+        if limit != u32::MAX && encode::publish_size(version, &packet) > limit as usize {
+            self.after_write(queue, 0, false); // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
+            return;
+        }
+        packet.packet_id = session.inflight.push(sent(&terms, Some(Arc::clone(&message))));
+        let mut ticket = ticket;
+        if session.is_lasting() {
+            let (key, number) = (&session.key, message.number);
+            let packet_id = packet.packet_id;
+            let change = crate::store::Change::Sent { key, packet_id, number };
+            ticket = ticket.max(self.store.write(&change));
+        }
         self.counters.messages_sent += 1;
         self.send_committed(reference, ticket, |out| {
             encode::publish(out, version, &packet);
