@@ -70,14 +70,20 @@ impl Broker {
 
     /// A client with a lasting session that takes packets of at most 40 bytes.
     fn connect(&mut self, client_id: u8) -> ConnectionRef {
-        let profile = Arc::new(ListenerProfile::default());
-        let connection = self.shard.open(Peer::default(), profile, 0);
-        let properties = b"\x0A\x11\0\0\0\x64\x27\0\0\0\x28";
-        let body = [&b"\0\x04MQTT\x05\x02\0\0"[..], properties, &[0, 1, client_id]].concat();
-        self.send(connection, 0x10, &body);
+        let connection = self.open(client_id);
         assert!(self.received(connection).is_empty(), "CONNACK waits for the session");
         self.commit();
         assert_eq!(self.received(connection)[0], 0x20);
+        connection
+    }
+
+    /// The same, up to the CONNECT.
+    fn open(&mut self, client_id: u8) -> ConnectionRef {
+        let profile = Arc::new(ListenerProfile::default());
+        let connection = self.shard.open(Peer::default(), profile, 0);
+        let properties = b"\x0A\x11\0\0\0\x64\x27\0\0\0\x28";
+        let body = [&b"\0\x04MQTT\x05\0\0\0"[..], properties, &[0, 1, client_id]].concat();
+        self.send(connection, 0x10, &body);
         connection
     }
 }
@@ -107,4 +113,30 @@ fn a_message_that_waited_keeps_the_maximum_packet_size() {
     let expected = packet(0x34, &message(1, &[b'y'; 32]));
     assert_eq!(expected.len(), 40);
     assert_eq!(broker.received(subscriber), expected);
+}
+
+/// [MQTT-3.2.0-1]: neither answers nor messages pass a CONNACK that waits.
+#[test]
+fn nothing_is_sent_before_connack() {
+    let mut broker = Broker::new();
+    let first = broker.connect(b's');
+    broker.send(first, 0x82, b"\0\x01\0\0\x01a\x01");
+    broker.commit();
+    let publisher = broker.connect(b'p');
+    let second = broker.open(b's');
+    broker.send(second, 0xC0, b"");
+    broker.send(publisher, 0x30, b"\0\x01a\x000");
+    broker.send(publisher, 0x32, b"\0\x01a\0\x01\x001");
+    broker.send(publisher, 0x34, b"\0\x01a\0\x01\x002");
+    assert!(broker.received(second).is_empty());
+    broker.commit();
+
+    let bytes = broker.received(second);
+    assert_eq!(bytes[0], 0x20, "CONNACK is the first");
+    let behind = &bytes[usize::from(bytes[1]) + 2..];
+    let mut expected = packet(0xD0, b"");
+    expected.extend(packet(0x30, b"\0\x01a\x000"));
+    expected.extend(packet(0x32, b"\0\x01a\0\x01\x001"));
+    expected.extend(packet(0x32, b"\0\x01a\0\x02\x002"));
+    assert_eq!(behind, expected);
 }

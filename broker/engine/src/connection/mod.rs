@@ -56,6 +56,8 @@ pub struct Connection {
     pub is_choked: bool,
     /// It is in the list of connections that want attention.
     pub is_dirty: bool,
+    /// CONNACK waits for a commit: until it is sent, nothing else is [MQTT-3.2.0-1].
+    pub awaits_connack: bool,
     /// From CONNECT on; 5 before.
     pub version: Version,
     /// CONNECT asked for a Session Expiry Interval above 0, granted or not.
@@ -110,6 +112,7 @@ impl Connection {
             is_parked: false,
             is_choked: false,
             is_dirty: false,
+            awaits_connack: false,
             version: Version::V5,
             problem_information: true,
             asked_to_last: false,

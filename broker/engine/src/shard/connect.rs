@@ -264,6 +264,9 @@ impl Shard {
         self.send_committed(reference, ticket.max(will_ticket), |out| {
             encode::connack(out, version, &connack);
         });
+        if let Some(connection) = self.connection_mut(reference) {
+            connection.awaits_connack = connection.waiting.is_some();
+        }
         self.tell(reference, EventKind::Connected, ReasonCode::SUCCESS, "", now_ms);
         self.restart_session(queue, now_ms);
         Ok(())

@@ -91,14 +91,15 @@ impl Shard {
         };
         let output_len = connection.output.len();
         let waits = connection.waiting.is_some();
-        if terms.qos == 0 && !must_queue_qos_0 {
+        let begins = connection.awaits_connack;
+        if terms.qos == 0 && !must_queue_qos_0 && !begins {
             let own_max = self.shared.limits.output_bytes as usize;
             if !self.takes_messages(output_len, own_max) {
                 self.counters.dropped_output_full += 1;
                 self.count_dropped(target.queue);
                 return;
             }
-        } else if must_queue || !self.takes_messages(output_len, HIGH_WATER) {
+        } else if must_queue || begins || !self.takes_messages(output_len, HIGH_WATER) {
             let message = parcel.message(&self.shared);
             self.enqueue(target.queue, queued(message, terms));
             return;

@@ -95,6 +95,13 @@ impl Shard {
         else {
             return;
         };
+        if connection.awaits_connack {
+            let mut packet = Vec::new();
+            write(&mut packet);
+            let waiting = connection.waiting.get_or_insert_with(Box::default);
+            waiting.push_back((Ticket::default(), packet)); // [MQTT-3.2.0-1]
+            return;
+        }
         self.pool.lend(&mut connection.output);
         write(connection.output.bytes_mut());
         self.mark_dirty(reference);
@@ -132,15 +139,21 @@ impl Shard {
         };
         let Some(mut waiting) = connection.waiting.take() else { return };
         self.pool.lend(&mut connection.output);
+        let mut begins = false;
         while waiting.front().is_some_and(|(ticket, _)| *ticket <= committed) {
             let Some((_, packet)) = waiting.pop_front() else { break };
             connection.output.bytes_mut().extend_from_slice(&packet);
+            begins |= std::mem::take(&mut connection.awaits_connack);
         }
         if !waiting.is_empty() {
             connection.waiting = Some(waiting);
             self.uncommitted.push(reference);
         }
+        let begun = connection.session.filter(|_| begins);
         self.mark_dirty(reference);
+        if let Some(queue) = begun {
+            self.pump(queue, self.last_now_ms);
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Shard {
 
     fn has_room(&self, reference: ConnectionRef) -> bool {
         let Some(connection) = self.connection(reference) else { return false };
-        self.takes_messages(connection.output.len(), HIGH_WATER)
+        !connection.awaits_connack && self.takes_messages(connection.output.len(), HIGH_WATER)
     }
 
     /// Sends one message of an earlier connection again; whether there was one.
