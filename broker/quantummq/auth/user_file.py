@@ -58,6 +58,10 @@ def read_users(path: Path, validate: Callable[[str], object]) -> dict[str, str]:
         user, colon, secret = entry.partition(":")
         if not colon or not user:
             raise CredentialsError(f'{path}:{number}: is not "user:hash"')
+        try:
+            valid_user(user)
+        except CredentialsError as error:
+            raise CredentialsError(f"{path}:{number}: {error}") from None
         if user in users:
             raise CredentialsError(f"{path}:{number}: {user!r} is there twice; remove one")
         try:
