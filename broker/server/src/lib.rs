@@ -15,6 +15,8 @@ mod hub;
 mod layers;
 mod listener;
 mod mailbox;
+#[cfg(test)]
+mod mutation;
 mod proxy;
 mod rendezvous;
 mod server;
