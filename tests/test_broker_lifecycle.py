@@ -168,6 +168,7 @@ async def test_a_stop_tells_clients_and_ends_what_waits(clients: Clients) -> Non
     """[MQTT-3.14.4-1] from the server's side: DISCONNECT 0x8B, then the end."""
     broker = clients.broker
     peer = await clients.connect("c")
+    await clients.settle()
     stream = broker.events()
     subscription = broker.subscribe("a")
     await subscription.start()

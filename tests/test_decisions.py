@@ -175,6 +175,7 @@ async def test_a_refusal_has_the_reason_that_a_connack_may_have(
             assert connack.reason == reason
             assert connack.get("reason_string") == ("not today: ü" if version == 5 else None)
             assert await peer.rest() == []
+        await clients.settle()
         assert clients.broker.counters()["connects_refused"] == 3
         assert await clients.broker.sessions() == []
 

@@ -298,7 +298,7 @@ async def test_a_stream_is_bounded_and_counts_what_it_drops(clients: Clients) ->
     async with clients.broker.events(capacity=5) as small, clients.broker.events() as large:
         for number in range(10):
             await clients.connect(f"c{number}")
-        await clients.settle()
+            await clients.settle()
 
         assert small.dropped == 5
         assert [event.client_id for event in await anext(small)] == [f"c{n}" for n in range(5)]
@@ -334,6 +334,7 @@ async def test_what_the_engine_drops_for_want_of_room_is_counted() -> None:
 
 async def test_events_before_the_stream_are_not_in_it(clients: Clients) -> None:
     await clients.connect("before")
+    await clients.settle()
     async with clients.broker.events() as stream:
         await clients.connect("after")
 
