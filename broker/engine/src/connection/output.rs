@@ -146,10 +146,11 @@ impl OutputPool {
         }
     }
 
-    /// Takes the buffer of an empty `output` back.
+    /// Takes the buffer of `output` back; what is left in it is not sent, to nobody.
     pub fn reclaim(&mut self, output: &mut Output) {
-        let bytes = std::mem::take(&mut output.bytes);
-        output.start = 0;
+        let mut bytes = std::mem::take(&mut output.bytes);
+        bytes.clear();
+        (output.start, output.splices) = (0, None);
         if bytes.capacity() > 0 && bytes.capacity() <= POOLED_MAX && self.free.len() < POOL_MAX {
             self.free.push(bytes);
         }
@@ -174,6 +175,21 @@ mod tests {
             output.advance(taken);
         }
         seen
+    }
+
+    #[test]
+    fn what_a_lost_connection_did_not_get_reaches_no_other() {
+        let mut pool = OutputPool::default();
+        let mut lost = Output::default();
+        pool.lend(&mut lost);
+        lost.bytes_mut().extend_from_slice(b"secret");
+
+        pool.reclaim(&mut lost);
+
+        let mut next = Output::default();
+        pool.lend(&mut next);
+        assert!(lost.is_empty());
+        assert!(next.is_empty());
     }
 
     #[test]
