@@ -127,11 +127,14 @@ wheels: $(PYTHON_STAMP) ## Build the wheel for this machine into dist/
 	@$(BIN)/maturin build --release --out dist
 
 .PHONY: fuzz
-fuzz: $(PYTHON_STAMP) ## Fuzz the codec with cargo-fuzz (ARGS="-max_total_time=600")
+fuzz: $(PYTHON_STAMP) ## Fuzz the codec with cargo-fuzz (ARGS="-max_total_time=600", TARGETS="decode frame topic")
 	@command -v cargo-fuzz >/dev/null || test -x $(BIN)/cargo-fuzz || \
 	    cargo install --quiet --locked --root $(VENV) cargo-fuzz
-	@cd broker/engine && PATH="$(abspath $(BIN)):$$PATH" RUSTC_BOOTSTRAP=1 \
-	    cargo fuzz run decode -- $(ARGS)
+	@cd broker/engine && export PATH="$(abspath $(BIN)):$$PATH" RUSTC_BOOTSTRAP=1 && \
+	for target in $(or $(TARGETS),decode frame topic); do \
+	    echo "== fuzz: $$target"; \
+	    cargo fuzz run $$target -- -max_total_time=600 $(ARGS); \
+	done
 
 .PHONY: soak
 soak: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Simulate client histories for ten minutes
