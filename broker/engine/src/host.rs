@@ -222,6 +222,17 @@ pub struct Event {
     pub count: u64,
 }
 
+impl Event {
+    /// Bytes of its texts.
+    pub fn text_bytes(&self) -> usize {
+        self.client_id.len()
+            + self.user.len()
+            + self.listener.len()
+            + self.peer.len()
+            + self.detail.len()
+    }
+}
+
 /// A session as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionInfo {

@@ -5,12 +5,13 @@
 pub struct Limits {
     /// Messages in one session's queue; at the limit the oldest is dropped and counted.
     pub session_queue_messages: u32,
-    /// Bytes in one session's queue (topic, properties and payload); same policy.
+    /// Bytes in one session's queue (topic, properties and payload); same policy. A lasting session
+    /// with as much under way and not acknowledged is sent no more: it waits in the queue.
     pub session_queue_bytes: u64,
     /// Messages in all queues together; at the limit a new one is dropped and counted.
     pub queued_messages: u64,
-    /// Bytes in all queues and wills together; same policy, and a CONNECT whose will does not fit
-    /// is refused with 0x97.
+    /// Bytes in all queues, under way to lasting sessions and in wills together; same policy, and a
+    /// CONNECT whose will does not fit is refused with 0x97.
     pub queued_bytes: u64,
     /// Sessions, connected or not; at the limit a new one is refused with 0x97.
     pub sessions: u32,

@@ -96,9 +96,20 @@ impl Shared {
 
     /// Counts `bytes` among those of all queues until the charge is dropped; `None` at the limit.
     pub fn charge(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
-        let held = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let charge = Charge { shared: Arc::clone(self), bytes };
-        (held + bytes <= self.limits.queued_bytes).then_some(charge)
+        let charge = self.hold(bytes);
+        (self.queued_bytes.load(Ordering::Relaxed) <= self.limits.queued_bytes).then_some(charge)
+    }
+
+    /// Counts `bytes` the same way, at the limit too: for what is held in any case.
+    pub fn hold(self: &Arc<Self>, bytes: u64) -> Charge {
+        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Charge { shared: Arc::clone(self), bytes }
+    }
+
+    /// Whether queues, wills and messages under way are at their limit of bytes.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.queued_bytes.load(Ordering::Relaxed) >= self.limits.queued_bytes
     }
 
     /// The next number of the log.

@@ -6,6 +6,22 @@ use crate::violation::Violation;
 /// The longest Topic Name or Topic Filter, mount point included [MQTT-4.7.3-3].
 pub const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
 
+/// Levels of a filter with wildcards that cost no more than the filter itself.
+const LEVELS_FREE: usize = 8;
+/// Memory of each further level: a node of the topic tree.
+const LEVEL_BYTES: u64 = 64;
+
+/// What a filter takes of the limits of bytes: its length, and its depth where each level is a node
+/// of the topic tree.
+pub fn filter_weight(filter: &str) -> u64 {
+    let length = filter.len() as u64;
+    if filter.len() <= LEVELS_FREE || !filter.contains(['+', '#']) {
+        return length;
+    }
+    let levels = filter.bytes().filter(|byte| *byte == b'/').count() + 1;
+    length + levels.saturating_sub(LEVELS_FREE) as u64 * LEVEL_BYTES
+}
+
 /// A Topic Filter taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filter<'a> {

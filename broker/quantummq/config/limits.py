@@ -24,7 +24,8 @@ class Limits(Table):
     )
     session_queue_bytes: Bytes = Field(
         default=64 * _MIB,
-        description="Bytes waiting in one session's queue; the oldest message is dropped.",
+        description="Bytes waiting in one session's queue; the oldest message is dropped. With as "
+        "many sent and not acknowledged, a session that lasts is sent no more until it answers.",
     )
     queued_messages: Bytes = Field(
         default=1_000_000,
@@ -32,20 +33,25 @@ class Limits(Table):
     )
     queued_bytes: Bytes = Field(
         default=1024 * _MIB,
-        description="Bytes of all queues and wills together; a new message is dropped, and a "
-        "CONNECT whose will does not fit is refused with 0x97.",
+        description="Bytes of all queues, wills and messages that lasting sessions have not "
+        "acknowledged; a new message is dropped, a CONNECT whose will does not fit gets 0x97.",
     )
     subscriptions_per_session: Count = Field(
-        default=100_000, description="Subscriptions of one session; SUBACK answers 0x97."
+        default=100_000,
+        description="Subscriptions of one session, and filters of one SUBSCRIBE that are looked "
+        "at; SUBACK answers 0x97.",
     )
     subscriptions: Count = Field(
         default=10_000_000, description="Subscriptions in all; SUBACK answers 0x97."
     )
     subscription_bytes_per_session: Bytes = Field(
-        default=16 * _MIB, description="Bytes of one session's filters; SUBACK answers 0x97."
+        default=16 * _MIB,
+        description="Bytes of one session's filters; SUBACK answers 0x97. Levels beyond the eighth "
+        "of a filter with wildcards count 64 bytes more each.",
     )
     subscription_bytes: Bytes = Field(
-        default=1024 * _MIB, description="Bytes of all filters; SUBACK answers 0x97."
+        default=1024 * _MIB,
+        description="Bytes of all filters, counted likewise; SUBACK answers 0x97.",
     )
     retained_messages: Count = Field(
         default=1_000_000, description="Retained messages; a new topic is refused with 0x97."

@@ -11,6 +11,9 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::ServerError;
 
+/// Texts of events that wait: filters and identifiers may be 64 KiB each.
+const EVENT_BYTES_MAX: usize = 64 << 20;
+
 /// Shards push batches, the host drains batches.
 #[derive(Debug)]
 pub(crate) struct HostQueue {
@@ -26,6 +29,8 @@ pub(crate) struct HostQueue {
 #[derive(Debug, Default)]
 struct State {
     records: VecDeque<HostRecord>,
+    /// Bytes of the texts of events among them.
+    event_bytes: usize,
     /// The eventfd is readable.
     signalled: bool,
 }
@@ -56,11 +61,15 @@ impl HostQueue {
         let mut dropped = 0;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records.drain(..) {
-            if state.records.len() >= self.capacity && matches!(record, HostRecord::Event(_)) {
-                dropped += 1;
-            } else {
-                state.records.push_back(record);
+            if let HostRecord::Event(event) = &record {
+                let bytes = state.event_bytes + event.text_bytes();
+                if state.records.len() >= self.capacity || bytes > EVENT_BYTES_MAX {
+                    dropped += 1;
+                    continue;
+                }
+                state.event_bytes = bytes;
             }
+            state.records.push_back(record);
         }
         if !state.signalled && !state.records.is_empty() {
             state.signalled = true;
@@ -77,7 +86,12 @@ impl HostQueue {
     pub(crate) fn drain(&self, max: usize) -> Vec<HostRecord> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let count = max.min(state.records.len());
-        let records = state.records.drain(..count).collect();
+        let records: Vec<HostRecord> = state.records.drain(..count).collect();
+        for record in &records {
+            if let HostRecord::Event(event) = record {
+                state.event_bytes -= event.text_bytes();
+            }
+        }
         if state.records.is_empty() {
             // A flood does not keep its memory.
             if state.records.capacity() > 4_096 {
@@ -89,6 +103,11 @@ impl HostQueue {
             }
         }
         records
+    }
+
+    /// Whether somebody listens to events.
+    pub(crate) fn watches_events(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
     }
 
     /// Whether events are wanted at all.

@@ -1,5 +1,6 @@
 //! The packets as values: what `decode` gives and `encode` takes. No rules of sessions live here.
 
+use super::reader::Reader;
 use crate::reason::ReasonCode;
 
 /// Which MQTT a connection speaks.
@@ -135,11 +136,11 @@ pub enum AcknowledgementKind {
 }
 
 /// One Topic Filter of a SUBSCRIBE with its options (MQTT 5 §3.8.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscriptionRequest {
-    /// Topic Filter: UTF-8 without NUL; wildcard and `$share` syntax is checked by `topic`.
-    pub filter: Box<str>,
-    /// Maximum QoS asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscriptionRequest<'a> {
+    /// Topic Filter; UTF-8, but not yet checked further.
+    pub filter: &'a str,
+    /// Requested QoS: 0, 1 or 2.
     pub qos: u8,
     /// No Local.
     pub no_local: bool,
@@ -149,26 +150,58 @@ pub struct SubscriptionRequest {
     pub retain_handling: u8,
 }
 
-/// SUBSCRIBE (MQTT 5 §3.8).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscribe {
+/// SUBSCRIBE (MQTT 5 §3.8). Its User Properties are checked and not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscribe<'a> {
     /// Packet Identifier.
     pub packet_id: u16,
     /// Subscription Identifier: 1 to 268,435,455.
     pub subscription_identifier: Option<u32>,
-    /// User Properties.
-    pub user_properties: UserProperties,
     /// At least one.
-    pub requests: Vec<SubscriptionRequest>,
+    pub requests: Requests<'a>,
+}
+
+/// The payload of a SUBSCRIBE: a packet holds millions of filters, so they are read one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requests<'a>(pub &'a [u8]);
+
+impl<'a> Requests<'a> {
+    /// In order, until the end or what does not conform; the decoder has seen to it that all does.
+    pub fn iter(self) -> impl Iterator<Item = SubscriptionRequest<'a>> {
+        let mut reader = Reader::new(self.0);
+        std::iter::from_fn(move || {
+            let filter = reader.string().ok()?;
+            let options = reader.byte().ok()?;
+            Some(SubscriptionRequest {
+                filter,
+                qos: options & 3,
+                no_local: options & 4 != 0,
+                retain_as_published: options & 8 != 0,
+                retain_handling: options >> 4 & 3,
+            })
+        })
+    }
 }
 
 /// UNSUBSCRIBE (MQTT 5 §3.10).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unsubscribe {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsubscribe<'a> {
     /// Packet Identifier.
     pub packet_id: u16,
     /// At least one Topic Filter.
-    pub filters: Vec<Box<str>>,
+    pub filters: Filters<'a>,
+}
+
+/// The payload of an UNSUBSCRIBE, read one by one as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filters<'a>(pub &'a [u8]);
+
+impl<'a> Filters<'a> {
+    /// In order, until the end or what does not conform; the decoder has seen to it that all does.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        let mut reader = Reader::new(self.0);
+        std::iter::from_fn(move || reader.string().ok())
+    }
 }
 
 /// DISCONNECT from a client (MQTT 5 §3.14).
@@ -201,9 +234,9 @@ pub enum Packet<'a> {
     /// PUBACK, PUBREC, PUBREL or PUBCOMP.
     Acknowledgement(Acknowledgement),
     /// SUBSCRIBE.
-    Subscribe(Subscribe),
+    Subscribe(Subscribe<'a>),
     /// UNSUBSCRIBE.
-    Unsubscribe(Unsubscribe),
+    Unsubscribe(Unsubscribe<'a>),
     /// PINGREQ.
     Pingreq,
     /// DISCONNECT.

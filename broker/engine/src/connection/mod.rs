@@ -54,6 +54,8 @@ pub struct Connection {
     pub is_parked: bool,
     /// It does not read its answers: nothing is read from it until it does.
     pub is_choked: bool,
+    /// It made enough work for one round: the packets that it has sent wait for the next.
+    pub is_resting: bool,
     /// It is in the list of connections that want attention.
     pub is_dirty: bool,
     /// CONNACK waits for a commit: until it is sent, nothing else is [MQTT-3.2.0-1].
@@ -111,6 +113,7 @@ impl Connection {
             phase: Phase::Connecting,
             is_parked: false,
             is_choked: false,
+            is_resting: false,
             is_dirty: false,
             awaits_connack: false,
             version: Version::V5,
@@ -136,6 +139,11 @@ impl Connection {
             method: None,
             is_reauthenticating: false,
         }
+    }
+
+    /// Whether nothing is read from it now.
+    pub fn is_waiting(&self) -> bool {
+        self.is_parked || self.is_choked || self.is_resting
     }
 
     /// The deadline that counts now, or 0.

@@ -11,6 +11,7 @@ use super::merge::Merge;
 use super::route::{GroupRoute, QueueRef, Route, SubscriptionOptions};
 use super::trie::Trie;
 use crate::slots::Slots;
+use crate::topic::filter_weight;
 
 /// A queue that a filter leads to, on which terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Tree {
         self.count
     }
 
-    /// Bytes of all filters, those of several subscribers counted for each.
+    /// Bytes of all filters, see `filter_weight`; those of several subscribers counted for each.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -149,13 +150,13 @@ impl Tree {
     fn count_new(&mut self, is_new: bool, filter: &str) {
         if is_new {
             self.count += 1;
-            self.bytes += filter.len() as u64;
+            self.bytes += filter_weight(filter);
         }
     }
 
     fn count_gone(&mut self, filter: &str) {
         self.count -= 1;
-        self.bytes -= filter.len() as u64;
+        self.bytes -= filter_weight(filter);
     }
 
     fn add_group(&mut self, name: &str, filter: &str, key: (Box<str>, Box<str>)) -> GroupId {

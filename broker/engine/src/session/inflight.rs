@@ -7,6 +7,7 @@ use super::queue::Identifiers;
 use super::stragglers::{STRAGGLERS_MAX, Stragglers};
 use crate::message::SharedMessage;
 use crate::router::GroupId;
+use crate::shared::Charge;
 
 /// There are this many Packet Identifiers: 1 to 65,535.
 const IDENTIFIERS: usize = 65_535;
@@ -23,7 +24,7 @@ pub enum Stage {
 }
 
 /// A message under way.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Sent {
     /// The message; `None` if it can never be sent again (the session ends with its connection),
     /// or need not (PUBREC came).
@@ -39,6 +40,37 @@ pub struct Sent {
     /// It was sent as PUBLISH on this connection: it uses up Receive Maximum until it is done. A
     /// PUBREL that is sent again does not, so that its PUBCOMP gives nothing back [MQTT-3.3.4-9].
     pub is_counted: bool,
+    /// What the message takes of the limit of all queues; `None` where none is kept.
+    pub charge: Option<Charge>,
+}
+
+impl Sent {
+    /// Bytes of the message that is kept.
+    fn size(&self) -> u64 {
+        self.message.as_ref().map_or(0, |message| message.size())
+    }
+
+    fn resend(&self) -> Resend {
+        Resend {
+            message: self.message.clone(),
+            identifiers: self.identifiers.clone(),
+            stage: self.stage,
+            retain: self.retain,
+        }
+    }
+}
+
+/// What is to be sent again of an entry.
+#[derive(Debug)]
+pub struct Resend {
+    /// See `Sent`.
+    pub message: Option<SharedMessage>,
+    /// See `Sent`.
+    pub identifiers: Identifiers,
+    /// See `Sent`.
+    pub stage: Stage,
+    /// See `Sent`.
+    pub retain: bool,
 }
 
 /// The window towards one client.
@@ -58,6 +90,10 @@ pub struct Inflight {
     window: u16,
     /// Entries before this index were sent on this connection.
     sent_until: u32,
+    /// Bytes of the messages that are kept for a reconnect.
+    bytes: u64,
+    /// At so many no more messages are sent: a client that does not acknowledge is bounded.
+    bytes_max: u64,
 }
 
 impl Default for Inflight {
@@ -70,6 +106,8 @@ impl Default for Inflight {
             outstanding: 0,
             window: u16::MAX,
             sent_until: 0,
+            bytes: 0,
+            bytes_max: u64::MAX,
         }
     }
 }
@@ -88,7 +126,9 @@ impl Inflight {
     /// Whether another PUBLISH may be sent [MQTT-4.9.0-2].
     #[inline]
     pub fn has_credit(&self) -> bool {
-        self.outstanding < self.window && (!self.is_wide() || self.can_set_aside())
+        self.outstanding < self.window
+            && self.bytes < self.bytes_max
+            && (!self.is_wide() || self.can_set_aside())
     }
 
     /// Whether the window and what was set aside may have taken all identifiers.
@@ -140,8 +180,9 @@ impl Inflight {
     }
 
     /// A new connection begins: nothing is outstanding on it, all entries are to be sent again.
-    pub fn restart(&mut self, window: u16) {
+    pub fn restart(&mut self, window: u16, bytes_max: u64) {
         self.window = window;
+        self.bytes_max = bytes_max;
         self.outstanding = 0;
         self.sent_until = 0;
         for sent in self.entries.iter_mut().flatten() {
@@ -165,6 +206,7 @@ impl Inflight {
                 packet_id = self.identifier(self.entries.len());
             }
         }
+        self.bytes += sent.size();
         self.entries.push_back(Some(Sent { is_counted: true, ..sent }));
         self.sent_until = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         self.live += 1;
@@ -172,9 +214,25 @@ impl Inflight {
         packet_id
     }
 
-    /// The entry with this Packet Identifier.
+    /// What is waited for under this Packet Identifier.
     #[inline]
-    pub fn get_mut(&mut self, packet_id: u16) -> Option<&mut Sent> {
+    pub fn stage(&mut self, packet_id: u16) -> Option<Stage> {
+        self.get_mut(packet_id).map(|sent| sent.stage)
+    }
+
+    /// PUBREC came: the message must not be sent again [MQTT-4.3.3-6]. Whether it was under way.
+    pub fn received(&mut self, packet_id: u16) -> bool {
+        let Some(sent) = self.get_mut(packet_id) else { return false };
+        let size = sent.size();
+        sent.stage = Stage::Pubcomp;
+        sent.message = None;
+        sent.charge = None;
+        self.bytes -= size;
+        true
+    }
+
+    #[inline]
+    fn get_mut(&mut self, packet_id: u16) -> Option<&mut Sent> {
         let index = self.index(packet_id)?;
         match self.entries.get_mut(index) {
             Some(Some(sent)) => Some(sent),
@@ -190,6 +248,7 @@ impl Inflight {
             Some(sent) => sent,
             None => self.take_straggler(packet_id)?,
         };
+        self.bytes -= sent.size();
         self.live -= 1;
         self.outstanding -= u16::from(sent.is_counted);
         self.pop_empty();
@@ -210,7 +269,7 @@ impl Inflight {
 
     /// The next entry of an earlier connection to send again, with its identifier; it counts as
     /// sent from now on. `None` if there is none, or no credit for it.
-    pub fn resend_next(&mut self) -> Option<(u16, Sent)> {
+    pub fn resend_next(&mut self) -> Option<(u16, Resend)> {
         if let Some(stragglers) = self.stragglers.as_mut().filter(|held| held.is_resending()) {
             let (packet_id, sent) = stragglers.next_to_resend()?;
             if sent.stage != Stage::Pubcomp {
@@ -220,7 +279,7 @@ impl Inflight {
                 self.outstanding += 1;
                 sent.is_counted = true;
             }
-            let found = (*packet_id, sent.clone());
+            let found = (*packet_id, sent.resend());
             stragglers.step();
             return Some(found);
         }
@@ -238,8 +297,8 @@ impl Inflight {
                 self.outstanding += 1;
                 sent.is_counted = true;
             }
-            let sent = sent.clone();
-            let found = (self.identifier(index), sent);
+            let resend = sent.resend();
+            let found = (self.identifier(index), resend);
             self.sent_until += 1;
             return Some(found);
         }
@@ -251,6 +310,7 @@ impl Inflight {
         self.live = 0;
         self.outstanding = 0;
         self.sent_until = 0;
+        self.bytes = 0;
         let stragglers = self.stragglers.take().map(|stragglers| stragglers.into_sent());
         let entries = std::mem::take(&mut self.entries);
         stragglers.into_iter().flatten().chain(entries.into_iter().flatten()).collect()
@@ -286,15 +346,21 @@ mod tests {
     use crate::router::NO_GROUP;
 
     fn sent(stage: Stage) -> Sent {
-        let identifiers = Identifiers::None;
-        let is_counted = false;
-        Sent { message: None, identifiers, group: NO_GROUP, stage, retain: false, is_counted }
+        Sent {
+            message: None,
+            identifiers: Identifiers::None,
+            group: NO_GROUP,
+            stage,
+            retain: false,
+            is_counted: false,
+            charge: None,
+        }
     }
 
     #[test]
     fn identifiers_wrap_past_65535_and_are_never_given_twice() {
         let mut inflight = Inflight::default();
-        inflight.restart(2);
+        inflight.restart(2, u64::MAX);
         let mut previous = inflight.push(sent(Stage::Puback));
         for _ in 0..200_000 {
             let next = inflight.push(sent(Stage::Puback));
@@ -325,7 +391,7 @@ mod tests {
         }
         assert_eq!(inflight.len() as usize, held.len());
 
-        inflight.restart(u16::MAX);
+        inflight.restart(u16::MAX, u64::MAX);
         let again: Vec<u16> =
             std::iter::from_fn(|| inflight.resend_next()).map(|found| found.0).collect();
         assert_eq!(again, held);
@@ -361,7 +427,7 @@ mod tests {
         let ids: Vec<u16> = (0..3).map(|_| inflight.push(sent(Stage::Puback))).collect();
         inflight.complete(ids[1]);
 
-        inflight.restart(1);
+        inflight.restart(1, u64::MAX);
 
         assert_eq!(inflight.resend_next().map(|found| found.0), Some(ids[0]));
         assert!(inflight.resend_next().is_none());

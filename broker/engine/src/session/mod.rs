@@ -3,22 +3,22 @@
 mod inflight;
 mod queue;
 mod received;
+mod replays;
 mod stragglers;
 mod subscriptions;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub use inflight::{Inflight, Sent, Stage};
+pub use inflight::{Inflight, Resend, Sent, Stage};
 pub use queue::{Identifiers, Queue, Queued};
 pub use received::Received;
+pub use replays::{Replay, Replays};
 pub use subscriptions::{Subscription, Subscriptions};
 
 use crate::codec::packet::Version;
 use crate::host::{ConnectionRef, HostWindow};
 use crate::message::SharedMessage;
-use crate::retained::Position;
-use crate::router::{QueueRef, SharedState, SubscriptionOptions};
+use crate::router::{QueueRef, SharedState};
 use crate::shared::Charge;
 
 /// Session Expiry Interval that never runs out (MQTT 5 §3.1.2.11.2).
@@ -50,7 +50,7 @@ pub struct Session {
     /// The will of the connection, or of the last one while its delay runs.
     pub will: Option<Box<SessionWill>>,
     /// Retained messages that are still to be sent to new subscriptions.
-    pub replays: Option<Box<VecDeque<Replay>>>,
+    pub replays: Option<Box<Replays>>,
     /// Its state towards shared groups, if it is in one.
     pub group_state: Option<Arc<SharedState>>,
     /// The host's side, if this is a host subscription.
@@ -78,26 +78,6 @@ pub struct SessionWill {
     pub due_at_ms: u64,
     /// What it takes of the limit of all queues.
     pub charge: Charge,
-}
-
-/// Retained messages on their way to one new subscription.
-#[derive(Debug)]
-pub struct Replay {
-    /// Topic Filter, mount point included.
-    pub filter: Box<str>,
-    /// Its terms.
-    pub options: SubscriptionOptions,
-    /// Subscription Identifier, or 0.
-    pub identifier: u32,
-    /// Number of the last message before the subscription: what is queued up to it goes first,
-    /// and what was retained later comes from the queue [MQTT-4.6.0-6].
-    pub after: u64,
-    /// Where to go on; `None` before the first batch.
-    pub from: Option<Position>,
-    /// Whether the store has been read to the end.
-    pub is_read: bool,
-    /// Read and not sent.
-    pub ready: VecDeque<SharedMessage>,
 }
 
 /// The host's side of a host subscription.

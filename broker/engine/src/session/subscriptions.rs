@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use crate::router::SubscriptionOptions;
+use crate::topic::filter_weight;
 
 /// From this many on, a map: a list would make each SUBSCRIBE a scan of thousands.
 const MAP_FROM: usize = 16;
@@ -44,7 +45,7 @@ impl Subscriptions {
         }
     }
 
-    /// Bytes of all filters.
+    /// Bytes of all filters, see `filter_weight`.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -67,7 +68,7 @@ impl Subscriptions {
     /// Makes or changes a subscription.
     pub fn insert(&mut self, filter: &str, subscription: Subscription) {
         if self.get(filter).is_none() {
-            self.bytes += filter.len() as u64;
+            self.bytes += filter_weight(filter);
         }
         if let Table::List(list) = &mut self.table {
             if let Some((_, held)) = list.iter_mut().find(|(held, _)| **held == *filter) {
@@ -99,7 +100,7 @@ impl Subscriptions {
             Table::Map(map) => map.remove(filter).is_some(),
         };
         if removed {
-            self.bytes -= filter.len() as u64;
+            self.bytes -= filter_weight(filter);
         }
         removed
     }

@@ -78,13 +78,9 @@ impl Shard {
         }
         let mut ticket = Ticket::default();
         if let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) {
-            if let Some(sent) = session.inflight.get_mut(packet_id) {
-                sent.stage = Stage::Pubcomp;
-                sent.message = None; // It must not be sent again [MQTT-4.3.3-6].
-                if session.is_lasting() {
-                    let key = &session.key;
-                    ticket = self.store.write(&Change::ReceivedByPeer { key, packet_id });
-                }
+            if session.inflight.received(packet_id) && session.is_lasting() {
+                let key = &session.key;
+                ticket = self.store.write(&Change::ReceivedByPeer { key, packet_id });
             }
         }
         let reason = found_reason(version, stage.is_some());
@@ -96,7 +92,7 @@ impl Shard {
     }
 
     fn stage(&mut self, queue: QueueRef, packet_id: u16) -> Option<Stage> {
-        Some(self.session_mut(queue)?.inflight.get_mut(packet_id)?.stage)
+        self.session_mut(queue)?.inflight.stage(packet_id)
     }
 
     /// A message has arrived: its identifier is free, and the next may go.

@@ -435,8 +435,9 @@ impl Shard {
         connection.keep_alive_ms = u64::from(keep_alive_s) * 1_500; // [MQTT-3.1.2-22]
         self.set_connection_timer(reference);
         self.counters.clients_connected += 1;
+        let bytes_max = self.shared.limits.session_queue_bytes;
         if let Some(session) = self.session_mut(queue) {
-            session.inflight.restart(window);
+            session.inflight.restart(window, bytes_max);
             if let Some(received) = &mut session.received {
                 received.restart();
             }

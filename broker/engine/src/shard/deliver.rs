@@ -85,6 +85,7 @@ impl Shard {
             || has_replay
             || session.inflight.is_resending()
             || !session.inflight.has_credit();
+        let is_full = session.is_lasting() && self.shared.is_full();
         let connections = &self.connections;
         let Some(connection) = connections.get(reference.slot, reference.generation) else {
             return;
@@ -99,9 +100,13 @@ impl Shard {
                 self.count_dropped(target.queue);
                 return;
             }
-        } else if must_queue || begins || !self.takes_messages(output_len, HIGH_WATER) {
+        } else if must_queue || begins || is_full || !self.takes_messages(output_len, HIGH_WATER) {
             let message = parcel.message(&self.shared);
             self.enqueue(target.queue, queued(message, terms));
+            if is_full && !begins {
+                // Nothing else may be under way that would send it when there is room again.
+                self.pump(target.queue, now_ms);
+            }
             return;
         }
         // QoS 2 waits for commits; it takes the way of answers that do.
@@ -132,7 +137,7 @@ impl Shard {
         if terms.qos > 0 {
             let keeps = session.is_lasting() || terms.group != crate::router::NO_GROUP;
             let message = keeps.then(|| parcel.message(&self.shared));
-            packet_id = session.inflight.push(sent(terms, message));
+            packet_id = session.inflight.push(sent(&self.shared, terms, message));
         }
         let delivery = Delivery {
             publication: parcel.publication,
@@ -236,7 +241,8 @@ impl Shard {
             self.after_write(queue, 0, false); // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
             return;
         }
-        packet.packet_id = session.inflight.push(sent(&terms, Some(Arc::clone(&message))));
+        packet.packet_id =
+            session.inflight.push(sent(&self.shared, &terms, Some(Arc::clone(&message))));
         let mut ticket = ticket;
         if session.is_lasting() {
             let (key, number) = (&session.key, message.number);
@@ -264,7 +270,8 @@ pub(super) fn queued(message: SharedMessage, terms: Terms) -> Queued {
 }
 
 /// A message in the shape of the window.
-pub(super) fn sent(terms: &Terms, message: Option<SharedMessage>) -> Sent {
+pub(super) fn sent(shared: &Arc<Shared>, terms: &Terms, message: Option<SharedMessage>) -> Sent {
+    let charge = message.as_ref().map(|message| shared.hold(message.size()));
     Sent {
         message,
         identifiers: terms.identifiers.clone(),
@@ -272,6 +279,7 @@ pub(super) fn sent(terms: &Terms, message: Option<SharedMessage>) -> Sent {
         stage: if terms.qos == 2 { Stage::Pubrec } else { Stage::Puback },
         retain: terms.retain,
         is_counted: false,
+        charge,
     }
 }
 

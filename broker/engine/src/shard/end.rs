@@ -198,6 +198,7 @@ impl Shard {
         let was_parked = std::mem::take(&mut connection.is_parked);
         connection.phase = Phase::Closing;
         connection.is_choked = false;
+        connection.is_resting = false;
         connection.deadline_ms = 0;
         connection.tail = Vec::new();
         connection.pending = None;

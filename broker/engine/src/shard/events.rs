@@ -19,7 +19,7 @@ impl Shard {
         detail: &str,
         now_ms: u64,
     ) {
-        if self.is_full() {
+        if !self.is_watched || self.is_full() {
             return;
         }
         let Some(connection) = self.connection(reference) else { return };
@@ -46,7 +46,7 @@ impl Shard {
 
     /// Tells the host that a session is no more.
     pub(super) fn tell_session_ended(&mut self, session: &Session, now_ms: u64) {
-        if session.host.is_some() || self.is_full() {
+        if session.host.is_some() || !self.is_watched || self.is_full() {
             return;
         }
         let event = session_event(session, EventKind::SessionEnded, now_ms);
@@ -68,7 +68,7 @@ impl Shard {
             count: std::mem::take(&mut session.dropped_untold),
             ..session_event(session, EventKind::Dropped, now_ms)
         };
-        if !self.is_full() {
+        if self.is_watched && !self.is_full() {
             self.records.push(HostRecord::Event(event));
         }
     }

@@ -20,6 +20,10 @@ const CONNECT_BYTES_MAX: u32 = 768 * 1024;
 /// line, and nothing can come in between; but who sends a byte now and then sends no packets.
 const PROGRESS_BYTES: usize = 1_024;
 
+/// Receivers and filters that one connection may keep us busy with before others get their turn:
+/// some milliseconds, and far more than the bursts of ordinary clients.
+const WORK_MAX: usize = 128 * 1024;
+
 /// A kept buffer larger than this is given back once it is empty.
 const TAIL_KEPT_MAX: usize = 16 * 1024;
 
@@ -44,6 +48,7 @@ pub(super) enum Next {
 impl Shard {
     /// MQTT bytes arrived.
     pub fn receive(&mut self, reference: ConnectionRef, bytes: &[u8], now_ms: u64) -> Flow {
+        self.work = 0;
         let flow = self.take_bytes(reference, bytes, now_ms);
         self.check_buffers(reference, flow, now_ms)
     }
@@ -122,6 +127,7 @@ impl Shard {
     /// Bytes were read into `tail`.
     pub fn received(&mut self, reference: ConnectionRef, now_ms: u64) -> Flow {
         self.last_now_ms = now_ms;
+        self.work = 0;
         let flow = self.take_tail(reference, now_ms);
         self.check_buffers(reference, flow, now_ms)
     }
@@ -148,7 +154,7 @@ impl Shard {
         match self.connection(reference) {
             None => Flow::Close,
             Some(connection) if connection.phase == Phase::Closing => Flow::Close,
-            Some(connection) if connection.is_parked || connection.is_choked => Flow::Pause,
+            Some(connection) if connection.is_waiting() => Flow::Pause,
             Some(connection) if connection.phase == Phase::Leaving => Flow::Pause,
             Some(connection) if connection.tail.is_empty() => Flow::Read,
             Some(_) => self.received(reference, now_ms),
@@ -173,6 +179,7 @@ impl Shard {
             bytes = bytes.get(length..).unwrap_or_default();
             match self.packet(reference, header, body, now_ms) {
                 Ok(Next::Packet) if bytes.is_empty() => return Flow::Read,
+                Ok(Next::Packet) if self.work > WORK_MAX => return self.rest(reference, bytes),
                 Ok(Next::Packet) => {}
                 Ok(Next::Stop(Flow::HandOver(mut hand_over))) => {
                     hand_over.rest = bytes.to_vec();
@@ -188,6 +195,35 @@ impl Shard {
                 Err(violation) => return self.violate(reference, &violation, now_ms),
             }
         }
+    }
+
+    /// Keeps the packets behind one that made much work for the next round, so that the others of
+    /// this shard get their turn.
+    #[cold]
+    fn rest(&mut self, reference: ConnectionRef, bytes: &[u8]) -> Flow {
+        if let Some(connection) = self.connection_mut(reference) {
+            connection.tail = bytes.to_vec();
+            connection.is_resting = true;
+            self.resting.push(reference);
+        }
+        Flow::Pause
+    }
+
+    /// Whether there are connections that rest.
+    pub fn has_resting(&self) -> bool {
+        !self.resting.is_empty()
+    }
+
+    /// A round begins: those that rested go on, once.
+    pub fn wake_resting(&mut self) {
+        let mut resting = std::mem::take(&mut self.resting);
+        for reference in resting.drain(..) {
+            if let Some(connection) = self.connection_mut(reference) {
+                connection.is_resting = false;
+                self.mark_dirty(reference);
+            }
+        }
+        self.resting = resting;
     }
 
     /// Applies one packet.

@@ -89,12 +89,18 @@ pub struct Shard {
     uncommitted: Vec<ConnectionRef>,
     /// Connections that wait for the host.
     parked: u32,
+    /// Connections that rest until the next round.
+    resting: Vec<ConnectionRef>,
+    /// What the connection at hand made us do in this turn: receivers and filters.
+    work: usize,
     /// Bytes in all output buffers.
     output_bytes: usize,
     /// Bytes of all incomplete packets.
     input_bytes: usize,
     outbox: Vec<Mail>,
     records: Vec<HostRecord>,
+    /// Somebody wants events.
+    is_watched: bool,
     counters: Counters,
     /// When the retained store was last searched for what expired.
     swept_at_ms: u64,
@@ -126,10 +132,13 @@ impl Shard {
             dirty: VecDeque::new(),
             uncommitted: Vec::new(),
             parked: 0,
+            resting: Vec::new(),
+            work: 0,
             output_bytes: 0,
             input_bytes: 0,
             outbox: (0..shared.shards).map(|_| Mail::default()).collect(),
             records: Vec::new(),
+            is_watched: true,
             counters: Counters::default(),
             swept_at_ms: 0,
             last_now_ms: 0,
@@ -166,7 +175,7 @@ impl Shard {
         match self.connections.get(connection.slot, connection.generation) {
             Some(connection) if connection.phase == Phase::Closing => State::Closing,
             Some(connection) if connection.phase == Phase::Leaving => State::Leaving,
-            Some(connection) if connection.is_parked || connection.is_choked => State::Parked,
+            Some(connection) if connection.is_waiting() => State::Parked,
             Some(_) => State::Open,
             None => State::Closing,
         }
@@ -185,6 +194,11 @@ impl Shard {
     /// What the host is to be told; the server takes it after each round.
     pub fn records(&mut self) -> &mut Vec<HostRecord> {
         &mut self.records
+    }
+
+    /// Whether somebody wants events; at first they are made.
+    pub fn watch_events(&mut self, on: bool) {
+        self.is_watched = on;
     }
 
     /// The counters as they are now.

@@ -1,6 +1,7 @@
 //! What waits in a session, sent as far as credit and output allow: first what an earlier
 //! connection left unacknowledged, then the queue, then retained messages for new subscriptions.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Shard;
@@ -12,11 +13,15 @@ use crate::host::ConnectionRef;
 use crate::message::SharedMessage;
 use crate::reason::ReasonCode;
 use crate::router::{MemberState, NO_GROUP, QueueRef};
-use crate::session::{Identifiers, Queued, Replay, Sent, Stage};
+use crate::session::{Identifiers, Queued, Replay, Resend, Stage};
 use crate::shared::Shared;
 
 /// Retained messages read from the store at once: the lock is held briefly.
 const REPLAY_BATCH: usize = 64;
+
+/// And no more than this, or a single message: what was read stays in memory until the client
+/// takes it, whatever becomes of it in the store.
+const REPLAY_BYTES: u64 = 256 * 1024;
 
 impl Shard {
     /// A session got its connection: what is under way is sent again [MQTT-4.4.0-1].
@@ -53,7 +58,7 @@ impl Shard {
         let Some(session) = self.session_mut(queue) else { return false };
         let version = session.version;
         let Some((packet_id, sent)) = session.inflight.resend_next() else { return false };
-        let Sent { message, identifiers, stage, retain, .. } = sent;
+        let Resend { message, identifiers, stage, retain } = sent;
         let mount_len = message.as_ref().map_or(0, |message| mount_len(session, message.topic()));
         match (stage, message) {
             (Stage::Pubcomp, _) => self.send(reference, |out| {
@@ -89,10 +94,10 @@ impl Shard {
         if session.inflight.is_resending() {
             return false;
         }
-        let replay = session.replays.as_ref().and_then(|replays| replays.front());
+        let after = session.replays.as_ref().and_then(|replays| replays.after());
         let first = session.queue.front().map(|queued| queued.message.number);
-        match (replay, first) {
-            (Some(replay), Some(first)) if first <= replay.after => {
+        match (after, first) {
+            (Some(after), Some(first)) if first <= after => {
                 self.send_queued(queue, reference, now_ms)
             }
             (Some(_), _) => self.send_retained(queue, reference, now_ms),
@@ -128,13 +133,14 @@ impl Shard {
         terms: &Terms,
         now_ms: u64,
     ) {
-        let Some(session) = self.session_mut(queue) else { return };
+        let QueueRef { slot, generation, .. } = queue;
+        let Some(session) = self.sessions.get_mut(slot, generation) else { return };
         let mount_len = mount_len(session, message.topic());
         let mut packet_id = 0;
         if terms.qos > 0 {
             let keeps = session.is_lasting() || terms.group != NO_GROUP;
             let kept = keeps.then(|| Arc::clone(message));
-            packet_id = session.inflight.push(sent(terms, kept));
+            packet_id = session.inflight.push(sent(&self.shared, terms, kept));
         }
         let delivery = Delivery {
             publication: &message.publication(),
@@ -171,10 +177,10 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(slot, generation) else { return false };
         let has_credit = session.inflight.has_credit();
         let Some(replays) = &mut session.replays else { return false };
-        let Some(replay) = replays.front_mut() else { return false };
+        let Some(replay) = replays.first() else { return false };
         let Some(message) = replay.ready.front() else {
             if replay.is_read {
-                replays.pop_front();
+                replays.end_first();
                 if replays.is_empty() {
                     session.replays = None;
                 }
@@ -203,8 +209,8 @@ impl Shard {
         let shared = Arc::clone(&self.shared);
         let Some(session) = self.session_mut(queue) else { return };
         let mount_len = session.names().0.len();
-        if let Some(replay) = session.replays.as_mut().and_then(|replays| replays.front_mut()) {
-            read_batch(&shared, replay, mount_len);
+        if let Some(replay) = session.replays.as_mut().and_then(|replays| replays.first()) {
+            read_batch(&shared, replay, mount_len, REPLAY_BATCH);
         }
     }
 
@@ -212,9 +218,13 @@ impl Shard {
     pub(super) fn begin_replay(&mut self, queue: QueueRef, mut replay: Replay) {
         let shared = Arc::clone(&self.shared);
         let Some(session) = self.session_mut(queue) else { return };
-        read_batch(&shared, &mut replay, session.names().0.len());
-        if !replay.is_read || !replay.ready.is_empty() {
-            session.replays.get_or_insert_with(Box::default).push_back(replay);
+        // Behind others it is enough to know whether there are any.
+        let max = if session.replays.is_some() { 1 } else { REPLAY_BATCH };
+        read_batch(&shared, &mut replay, session.names().0.len(), max);
+        if replay.is_read && replay.ready.is_empty() {
+            self.end_replay(queue, &replay.filter);
+        } else {
+            session.replays.get_or_insert_with(Box::default).push(replay);
         }
     }
 
@@ -222,7 +232,7 @@ impl Shard {
     pub(super) fn end_replay(&mut self, queue: QueueRef, filter: &str) {
         let Some(session) = self.session_mut(queue) else { return };
         let Some(replays) = &mut session.replays else { return };
-        replays.retain(|replay| *replay.filter != *filter);
+        replays.remove(filter);
         if replays.is_empty() {
             session.replays = None;
         }
@@ -250,10 +260,21 @@ fn session_complete(shard: &mut Shard, queue: QueueRef, packet_id: u16) {
 }
 
 /// Reads the next retained messages of a replay.
-fn read_batch(shared: &Shared, replay: &mut Replay, mount_len: usize) {
+fn read_batch(shared: &Shared, replay: &mut Replay, mount_len: usize, max: usize) {
     let mut found = Vec::new();
     let from = replay.from.take();
-    replay.from = shared.retained_store().collect(&replay.filter, from, REPLAY_BATCH, &mut found);
+    replay.from = shared.retained_store().collect(&replay.filter, from, max, &mut found);
+    let mut bytes = 0;
+    let fits = |message: &&SharedMessage| {
+        let is_first = bytes == 0;
+        bytes += message.size();
+        is_first || bytes <= REPLAY_BYTES
+    };
+    let count = found.iter().take_while(fits).count();
+    if count < found.len() {
+        found.truncate(count);
+        replay.from = found.last().map(|last| Bound::Excluded(last.topic().to_vec()));
+    }
     replay.is_read = replay.from.is_none();
     if replay.options.is_wildcard_first() {
         // [MQTT-4.7.2-1] [MQTT-4.7.3-1], behind the mount point.

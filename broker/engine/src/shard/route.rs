@@ -113,6 +113,7 @@ impl Shard {
                 matched.targets.iter().chain(&chosen).map(|target| target.queue).collect();
             parcel.ticket = self.append(parcel, &queues);
         }
+        self.work += matched.targets.len();
         parcel.is_shared = matched.targets.len() > 1;
         if parcel.is_shared && parcel.publication.payload.len() >= SHARED_FROM {
             parcel.message(&self.shared); // Large payloads are referred to, not copied.

@@ -13,7 +13,7 @@ use crate::reason::ReasonCode;
 use crate::router::{Member, QueueRef, SharedState, Subscriber, SubscriptionOptions, Target};
 use crate::session::{Replay, Subscription};
 use crate::store::{Change, Ticket};
-use crate::topic::{Filter, TOPIC_BYTES_MAX, parse_filter};
+use crate::topic::{Filter, TOPIC_BYTES_MAX, filter_weight, parse_filter};
 
 /// Filters that name what this broker keeps for its queues.
 fn is_reserved(filter: &str) -> bool {
@@ -36,7 +36,7 @@ impl Shard {
     pub(super) fn on_subscribe(
         &mut self,
         reference: ConnectionRef,
-        subscribe: &Subscribe,
+        subscribe: &Subscribe<'_>,
         now_ms: u64,
     ) -> Next {
         let Some(connection) = self.connection(reference) else {
@@ -45,17 +45,24 @@ impl Shard {
         let version = connection.version;
         let Some(queue) = connection.session else { return Next::Stop(Flow::Close) };
         let identifier = subscribe.subscription_identifier.unwrap_or(0);
-        let mut reasons = Vec::with_capacity(subscribe.requests.len());
+        let mut reasons = Vec::new();
         let mut problem = None;
         let mut replays = Vec::new();
         let mut ticket = Ticket::default();
-        for request in &subscribe.requests {
-            match self.subscribe_one(reference, queue, request, identifier) {
+        // No session holds more: what is beyond only takes time.
+        let requests_max = self.shared.limits.subscriptions_per_session as usize;
+        for request in subscribe.requests.iter() {
+            if reasons.len() >= requests_max {
+                problem = Some("more filters in one SUBSCRIBE than a session may have");
+                reasons.push(ReasonCode::QUOTA_EXCEEDED);
+                continue;
+            }
+            match self.subscribe_one(reference, queue, &request, identifier) {
                 Ok((reason, replay, committed_by)) => {
                     reasons.push(reason);
                     replays.extend(replay);
                     ticket = ticket.max(committed_by);
-                    self.tell(reference, EventKind::Subscribed, reason, &request.filter, now_ms);
+                    self.tell(reference, EventKind::Subscribed, reason, request.filter, now_ms);
                 }
                 Err((reason, text)) => {
                     reasons.push(reason);
@@ -63,6 +70,7 @@ impl Shard {
                 }
             }
         }
+        self.work += reasons.len();
         let text = problem.filter(|_| self.wants_reason(reference));
         let mut suback = Vec::new();
         encode::suback(&mut suback, version, subscribe.packet_id, &reasons, text);
@@ -83,10 +91,10 @@ impl Shard {
         &mut self,
         reference: ConnectionRef,
         queue: QueueRef,
-        request: &SubscriptionRequest,
+        request: &SubscriptionRequest<'_>,
         identifier: u32,
     ) -> Result<(ReasonCode, Option<Replay>, Ticket), (ReasonCode, &'static str)> {
-        let parsed = parse_filter(&request.filter)
+        let parsed = parse_filter(request.filter)
             .map_err(|violation| (ReasonCode::TOPIC_FILTER_INVALID, violation.detail))?;
         if is_reserved(parsed.filter) {
             return Err((ReasonCode::TOPIC_FILTER_INVALID, "this name is kept for queues"));
@@ -110,9 +118,9 @@ impl Shard {
             options = options.with_wildcard_first();
         }
         let held =
-            self.session(queue).and_then(|session| session.subscriptions.get(&request.filter));
+            self.session(queue).and_then(|session| session.subscriptions.get(request.filter));
         if held.is_none() {
-            self.check_subscription_limits(queue, request.filter.len() as u64)?;
+            self.check_subscription_limits(queue, filter_weight(request.filter))?;
         }
         let filter = mounted(mount_point, parsed.filter);
         if held.is_some() && parsed.share.is_none() && request.retain_handling == 0 {
@@ -122,10 +130,10 @@ impl Shard {
         let mut ticket = Ticket::default();
         let subscription = Subscription { options, identifier };
         if let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) {
-            session.subscriptions.insert(&request.filter, subscription);
+            session.subscriptions.insert(request.filter, subscription);
             if session.is_lasting() {
                 let key = &session.key;
-                let filter = &request.filter;
+                let filter = request.filter;
                 let change = Change::Subscribed { key, filter, options, identifier };
                 ticket = self.store.write(&change);
             }

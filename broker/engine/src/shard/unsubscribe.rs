@@ -15,15 +15,15 @@ impl Shard {
     pub(super) fn on_unsubscribe(
         &mut self,
         reference: ConnectionRef,
-        unsubscribe: &Unsubscribe,
+        unsubscribe: &Unsubscribe<'_>,
         now_ms: u64,
     ) {
         let Some(connection) = self.connection(reference) else { return };
         let version = connection.version;
         let Some(queue) = connection.session else { return };
-        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        let mut reasons = Vec::new();
         let mut ticket = Ticket::default();
-        for filter in &unsubscribe.filters {
+        for filter in unsubscribe.filters.iter() {
             let (reason, committed_by) = self.unsubscribe_one(queue, filter);
             reasons.push(reason);
             ticket = ticket.max(committed_by);
@@ -31,6 +31,7 @@ impl Shard {
                 self.tell(reference, EventKind::Unsubscribed, reason, filter, now_ms);
             }
         }
+        self.work += reasons.len();
         // [MQTT-3.10.4-4] [MQTT-3.11.3-1]
         let mut unsuback = Vec::new();
         encode::unsuback(&mut unsuback, version, unsubscribe.packet_id, &reasons, None);

@@ -139,7 +139,9 @@ impl EventLoop {
             self.wait(&mut events)?;
             self.now_ms = self.hub.clock.now_ms();
             self.report.busy = false;
+            self.shard.watch_events(self.hub.host.watches_events());
             self.take_letters();
+            self.wake_resting();
             for event in &events {
                 self.note(event);
             }
@@ -177,7 +179,7 @@ impl EventLoop {
     /// How long there is nothing to do without an event; `None`: for ever.
     fn timeout(&self) -> Option<Duration> {
         let is_held = self.is_held();
-        let is_due = (!self.ready.is_empty() && !is_held)
+        let is_due = ((!self.ready.is_empty() || self.shard.has_resting()) && !is_held)
             || self.report.asked.is_some()
             || self.doors.iter().any(Door::is_due);
         if is_due {
@@ -276,6 +278,16 @@ impl EventLoop {
     /// Another loop is so far behind with its mail that nothing more may be made for it.
     fn is_held(&self) -> bool {
         self.hub.mailboxes.len() > 1 && self.hub.mailboxes.iter().any(Mailbox::is_full)
+    }
+
+    /// Lets those go on that made much work in the round before.
+    fn wake_resting(&mut self) {
+        if self.shard.has_resting() {
+            self.report.busy = true;
+            if !self.is_held() {
+                self.shard.wake_resting();
+            }
+        }
     }
 
     /// Reads a share of every connection that has something.

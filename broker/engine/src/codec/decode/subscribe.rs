@@ -1,43 +1,36 @@
 //! SUBSCRIBE and UNSUBSCRIBE (MQTT 5 §3.8, §3.10).
 
 use super::ZERO_PACKET_ID;
-use super::connect::push;
-use crate::codec::packet::{Subscribe, SubscriptionRequest, Unsubscribe, Version};
+use crate::codec::packet::{Filters, Requests, Subscribe, Unsubscribe, Version};
 use crate::codec::property::{self, Place, Properties, Value};
 use crate::codec::reader::Reader;
 use crate::violation::Violation;
 
-pub(super) fn subscribe(version: Version, body: &[u8]) -> Result<Subscribe, Violation> {
+pub(super) fn subscribe(version: Version, body: &[u8]) -> Result<Subscribe<'_>, Violation> {
     let mut reader = Reader::new(body);
     let packet_id = packet_id(&mut reader)?;
     let mut subscription_identifier = None;
-    let mut user_properties = Vec::new();
     if version == Version::V5 {
         let mut properties = Properties::read(&mut reader, Place::Subscribe)?;
         while let Some((identifier, value)) = properties.next()? {
-            match (identifier, value) {
-                (property::SUBSCRIPTION_IDENTIFIER, Value::Variable(value)) => {
-                    subscription_identifier = Some(value);
-                }
-                (property::USER_PROPERTY, Value::Pair(name, value)) => {
-                    push(&mut user_properties, name, value);
-                }
-                _ => {}
+            if let (property::SUBSCRIPTION_IDENTIFIER, Value::Variable(value)) = (identifier, value)
+            {
+                subscription_identifier = Some(value);
             }
         }
     }
-    let mut requests = Vec::new();
+    let requests = Requests(reader.rest());
     while !reader.is_empty() {
-        requests.push(request(version, &mut reader)?);
+        check_request(version, &mut reader)?;
     }
-    if requests.is_empty() {
+    if requests.0.is_empty() {
         let detail = "a SUBSCRIBE without a Topic Filter";
         return Err(Violation::protocol("MQTT-3.8.3-2", detail)); // [MQTT-3.8.3-2]
     }
-    Ok(Subscribe { packet_id, subscription_identifier, user_properties, requests })
+    Ok(Subscribe { packet_id, subscription_identifier, requests })
 }
 
-fn request(version: Version, reader: &mut Reader<'_>) -> Result<SubscriptionRequest, Violation> {
+fn check_request(version: Version, reader: &mut Reader<'_>) -> Result<(), Violation> {
     let filter = reader.string()?; // [MQTT-3.8.3-1]
     let options = reader.byte()?;
     let qos = options & 3;
@@ -65,26 +58,20 @@ fn request(version: Version, reader: &mut Reader<'_>) -> Result<SubscriptionRequ
     if retain_handling == 3 {
         return Err(Violation::protocol("MQTT 5 §3.8.3.1", "Retain Handling is 3"));
     }
-    Ok(SubscriptionRequest {
-        filter: filter.into(),
-        qos,
-        no_local,
-        retain_as_published: options & 8 != 0,
-        retain_handling,
-    })
+    Ok(())
 }
 
-pub(super) fn unsubscribe(version: Version, body: &[u8]) -> Result<Unsubscribe, Violation> {
+pub(super) fn unsubscribe(version: Version, body: &[u8]) -> Result<Unsubscribe<'_>, Violation> {
     let mut reader = Reader::new(body);
     let packet_id = packet_id(&mut reader)?;
     if version == Version::V5 {
         Properties::read(&mut reader, Place::Unsubscribe)?.check()?;
     }
-    let mut filters = Vec::new();
+    let filters = Filters(reader.rest());
     while !reader.is_empty() {
-        filters.push(reader.string()?.into()); // [MQTT-3.10.3-1]
+        reader.string()?; // [MQTT-3.10.3-1]
     }
-    if filters.is_empty() {
+    if filters.0.is_empty() {
         let detail = "an UNSUBSCRIBE without a Topic Filter";
         return Err(Violation::protocol("MQTT-3.10.3-2", detail)); // [MQTT-3.10.3-2]
     }
@@ -95,5 +82,34 @@ fn packet_id(reader: &mut Reader<'_>) -> Result<u16, Violation> {
     match reader.u16()? {
         0 => Err(ZERO_PACKET_ID), // [MQTT-2.2.1-3]
         packet_id => Ok(packet_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::packet::SubscriptionRequest;
+
+    #[test]
+    fn requests_and_filters_are_read_one_by_one() {
+        let body = b"\0\x01\0\0\x01a\x2D\0\x02b/\x12\0\0\x01";
+        let packet = subscribe(Version::V5, body).unwrap();
+
+        let request = |filter, qos, rest: (bool, bool, u8)| SubscriptionRequest {
+            filter,
+            qos,
+            no_local: rest.0,
+            retain_as_published: rest.1,
+            retain_handling: rest.2,
+        };
+        let expected = [
+            request("a", 1, (true, true, 2)),
+            request("b/", 2, (false, false, 1)),
+            request("", 1, (false, false, 0)),
+        ];
+        assert!(packet.requests.iter().eq(expected));
+
+        let packet = unsubscribe(Version::V3_1_1, b"\0\x01\0\x01a\0\0\0\x02b/").unwrap();
+        assert!(packet.filters.iter().eq(["a", "", "b/"]));
     }
 }

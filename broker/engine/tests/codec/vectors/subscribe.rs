@@ -1,28 +1,33 @@
 //! SUBSCRIBE, SUBACK, UNSUBSCRIBE and UNSUBACK (MQTT 5 §3.8 to §3.11).
 
 use engine::codec::encode;
-use engine::codec::packet::{Packet, Subscribe, SubscriptionRequest, Unsubscribe, Version};
+use engine::codec::packet::{Filters, Packet, Requests, Subscribe, Unsubscribe, Version};
 use engine::reason::ReasonCode;
 
 use crate::vector::{Vector, part};
 
-fn request(filter: &str, qos: u8) -> SubscriptionRequest {
-    SubscriptionRequest {
-        filter: filter.into(),
-        qos,
-        no_local: false,
-        retain_as_published: false,
-        retain_handling: 0,
+/// The payload of a SUBSCRIBE: each filter with its options.
+fn subscribe(packet_id: u16, requests: &[(&str, u8)]) -> Subscribe<'static> {
+    let mut payload = Vec::new();
+    for (filter, options) in requests {
+        put(&mut payload, filter);
+        payload.push(*options);
     }
-}
-
-fn subscribe(packet_id: u16, requests: Vec<SubscriptionRequest>) -> Subscribe {
-    Subscribe { packet_id, subscription_identifier: None, user_properties: vec![], requests }
+    let requests = Requests(payload.leak());
+    Subscribe { packet_id, subscription_identifier: None, requests }
 }
 
 fn unsubscribe(packet_id: u16, filters: &[&str]) -> Packet<'static> {
-    let filters = filters.iter().map(|filter| Box::from(*filter)).collect();
-    Packet::Unsubscribe(Unsubscribe { packet_id, filters })
+    let mut payload = Vec::new();
+    for filter in filters {
+        put(&mut payload, filter);
+    }
+    Packet::Unsubscribe(Unsubscribe { packet_id, filters: Filters(payload.leak()) })
+}
+
+fn put(payload: &mut Vec<u8>, filter: &str) {
+    payload.extend_from_slice(&u16::try_from(filter.len()).unwrap().to_be_bytes());
+    payload.extend_from_slice(filter.as_bytes());
 }
 
 pub fn vectors() -> Vec<Vector> {
@@ -46,7 +51,7 @@ fn subscribe_below_5() -> Vec<Vector> {
                 part(b"\x00\x01#", "Topic Filter"),
                 part(b"\x02", "Requested QoS"),
             ],
-            Packet::Subscribe(subscribe(1, vec![request("#", 2)])),
+            Packet::Subscribe(subscribe(1, &[("#", 2)])),
         ),
         Vector::client(
             "subscribe-311",
@@ -60,19 +65,12 @@ fn subscribe_below_5() -> Vec<Vector> {
                 part(b"\x00\x01+", "Topic Filter"),
                 part(b"\x00", "Requested QoS"),
             ],
-            Packet::Subscribe(subscribe(10, vec![request("a/b", 1), request("+", 0)])),
+            Packet::Subscribe(subscribe(10, &[("a/b", 1), ("+", 0)])),
         ),
     ]
 }
 
 fn subscribe_5() -> Vec<Vector> {
-    let first = SubscriptionRequest {
-        no_local: true,
-        retain_as_published: true,
-        retain_handling: 2,
-        ..request("a/#", 1)
-    };
-    let second = SubscriptionRequest { retain_handling: 1, ..request("$share/g/+", 2) };
     vec![
         Vector::client(
             "subscribe-5",
@@ -85,7 +83,7 @@ fn subscribe_5() -> Vec<Vector> {
                 part(b"\x00\x01t", "Topic Filter"),
                 part(b"\x00", "Subscription Options"),
             ],
-            Packet::Subscribe(subscribe(1, vec![request("t", 0)])),
+            Packet::Subscribe(subscribe(1, &[("t", 0)])),
         ),
         Vector::client(
             "subscribe-5-everything",
@@ -105,8 +103,7 @@ fn subscribe_5() -> Vec<Vector> {
             ],
             Packet::Subscribe(Subscribe {
                 subscription_identifier: Some(268_435_455),
-                user_properties: vec![("k".into(), "v".into())],
-                ..subscribe(65_535, vec![first, second])
+                ..subscribe(65_535, &[("a/#", 0x2D), ("$share/g/+", 0x12)])
             }),
         ),
     ]
