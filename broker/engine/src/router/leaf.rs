@@ -15,25 +15,39 @@ pub(super) struct Leaf {
     /// Sessions with a subscription of their own.
     pub subscribers: Subscribers,
     /// Shared groups, rarely any.
-    pub groups: Vec<GroupId>,
+    groups: Option<Box<Groups>>,
 }
+
+/// Behind a pointer, so that a filter without groups does not pay for the list.
+#[derive(Debug, Default)]
+struct Groups(Vec<GroupId>);
 
 impl Leaf {
     /// Whether nobody is left.
     pub fn is_empty(&self) -> bool {
-        self.subscribers.is_empty() && self.groups.is_empty()
+        self.subscribers.is_empty() && self.groups.is_none()
     }
 
     /// Adds a group unless it is there.
     pub fn add_group(&mut self, group: GroupId) {
-        if !self.groups.contains(&group) {
-            self.groups.push(group);
+        let groups = &mut self.groups.get_or_insert_default().0;
+        if !groups.contains(&group) {
+            groups.push(group);
         }
     }
 
     /// Takes a group out.
     pub fn remove_group(&mut self, group: GroupId) {
-        self.groups.retain(|held| *held != group);
+        let Some(groups) = &mut self.groups else { return };
+        groups.0.retain(|held| *held != group);
+        if groups.0.is_empty() {
+            self.groups = None;
+        }
+    }
+
+    /// All groups.
+    pub fn groups(&self) -> &[GroupId] {
+        self.groups.as_ref().map_or(&[], |groups| &groups.0)
     }
 }
 

@@ -19,7 +19,7 @@ impl<'a> Merge<'a> {
 
     /// The leaves' shared groups.
     pub fn groups(&self) -> impl Iterator<Item = super::GroupId> {
-        self.leaves.iter().flat_map(|leaf| &leaf.groups).copied()
+        self.leaves.iter().flat_map(|leaf| leaf.groups()).copied()
     }
 
     /// Each queue once, ordered by shard.

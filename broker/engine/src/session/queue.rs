@@ -50,9 +50,12 @@ pub struct Queued {
     pub identifiers: Identifiers,
 }
 
-/// A session's queue.
+/// A session's queue; while nothing waits it holds no memory.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub struct Queue(Option<Box<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
     messages: VecDeque<Queued>,
     bytes: u64,
     /// How many have QoS 0: they wait only behind retained messages.
@@ -63,46 +66,47 @@ impl Queue {
     /// How many wait.
     #[inline]
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
     }
 
     /// Whether none waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.0.is_none()
     }
 
     /// Bytes of topics, properties and payloads.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
     /// Whether QoS 0 messages wait: then later ones wait behind them.
     #[inline]
     pub fn holds_qos_0(&self) -> bool {
-        self.at_qos_0 > 0
+        self.0.as_ref().is_some_and(|waiting| waiting.at_qos_0 > 0)
     }
 
     /// Appends a message; the limits are the caller's to keep.
     pub fn push(&mut self, queued: Queued) {
-        self.bytes += queued.message.size();
-        self.at_qos_0 += u32::from(queued.qos == 0);
-        self.messages.push_back(queued);
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes += queued.message.size();
+        waiting.at_qos_0 += u32::from(queued.qos == 0);
+        waiting.messages.push_back(queued);
     }
 
     /// The oldest message.
     pub fn front(&self) -> Option<&Queued> {
-        self.messages.front()
+        self.0.as_ref()?.messages.front()
     }
 
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<Queued> {
-        let queued = self.messages.pop_front()?;
-        self.bytes -= queued.message.size();
-        self.at_qos_0 -= u32::from(queued.qos == 0);
-        if self.messages.is_empty() {
-            // An idle session owns no buffer.
-            self.messages = VecDeque::new();
+        let waiting = self.0.as_mut()?;
+        let queued = waiting.messages.pop_front()?;
+        waiting.bytes -= queued.message.size();
+        waiting.at_qos_0 -= u32::from(queued.qos == 0);
+        if waiting.messages.is_empty() {
+            self.0 = None;
         }
         Some(queued)
     }
@@ -113,6 +117,6 @@ impl IntoIterator for Queue {
     type IntoIter = std::collections::vec_deque::IntoIter<Queued>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.messages.into_iter()
+        self.0.map(|waiting| waiting.messages).unwrap_or_default().into_iter()
     }
 }

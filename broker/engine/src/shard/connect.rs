@@ -277,7 +277,9 @@ impl Shard {
         loop {
             let client_id = self.shared.assign_client_id();
             let key = session_key(mount_point, &client_id);
-            if self.shared.shard_of(&key) == self.id && !self.keys.contains_key(&key) {
+            if self.shared.shard_of(&key) == self.id
+                && self.keys.get(&key, &self.sessions).is_none()
+            {
                 return client_id;
             }
         }
@@ -285,7 +287,7 @@ impl Shard {
 
     /// A session belongs to the identity that made it.
     fn check_owner(&self, key: &[u8], user: &str) -> Result<(), Refusal> {
-        let held = self.keys.get(key).and_then(|queue| self.session(*queue));
+        let held = self.keys.get(key, &self.sessions).and_then(|queue| self.session(queue));
         match held {
             Some(session) if *session.user != *user => {
                 let text = "the Client Identifier belongs to another user";
@@ -305,11 +307,11 @@ impl Shard {
         user: &str,
         now_ms: u64,
     ) -> Result<(QueueRef, bool, Ticket), Refusal> {
-        if let Some(held) = self.keys.get(key).copied() {
+        if let Some(held) = self.keys.get(key, &self.sessions) {
             self.take_over(held, now_ms);
         }
         let mut ticket = Ticket::default();
-        let mut held = self.keys.get(key).copied();
+        let mut held = self.keys.get(key, &self.sessions);
         if let (Some(queue), true) = (held, connect.clean_start) {
             ticket = self.end_session(queue, now_ms); // [MQTT-3.1.2-4]
             held = None;
@@ -351,7 +353,7 @@ impl Shard {
         if let Some(session) = self.session_mut(queue) {
             session.queue_ref = queue;
         }
-        self.keys.insert(key.into(), queue);
+        self.keys.insert(key, queue, &self.sessions);
         Ok(queue)
     }
 

@@ -10,6 +10,7 @@ mod events;
 mod fitting;
 mod host;
 mod input;
+mod keys;
 mod mail;
 mod output;
 mod publish;
@@ -30,6 +31,8 @@ use hashbrown::HashMap;
 
 pub use connect::HandOver;
 pub use mail::Mail;
+
+use keys::Keys;
 
 use crate::connection::{Connection, Frames, OutputPool, Phase};
 use crate::host::{ConnectionRef, HostRecord, Peer};
@@ -78,7 +81,7 @@ pub struct Shard {
     committed: Ticket,
     connections: Slots<Connection>,
     sessions: Slots<Session>,
-    keys: HashMap<Box<[u8]>, QueueRef, foldhash::fast::RandomState>,
+    keys: Keys,
     host_subscriptions: HashMap<u64, QueueRef, foldhash::fast::RandomState>,
     cache: MatchCache,
     frames: Frames,
@@ -123,7 +126,7 @@ impl Shard {
             committed: Ticket::default(),
             connections: Slots::default(),
             sessions: Slots::default(),
-            keys: HashMap::default(),
+            keys: Keys::default(),
             host_subscriptions: HashMap::default(),
             cache: MatchCache::new(shared.limits.match_cache_entries),
             frames: Frames::default(),

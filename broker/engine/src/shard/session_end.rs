@@ -80,7 +80,7 @@ impl Shard {
             count_out(&self.shared, &queued.message);
         }
         self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
-        self.keys.remove(&session.key);
+        self.keys.remove(&session.key, queue);
         self.tell_session_ended(&session, now_ms);
         if self.store.keeps() {
             return self.store.write(&Change::SessionEnded { key: &session.key });
