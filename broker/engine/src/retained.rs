@@ -7,12 +7,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::message::SharedMessage;
+use crate::store::Ticket;
 
 /// Retained messages by topic.
 #[derive(Debug, Default)]
 pub struct RetainedStore {
     messages: BTreeSet<Entry>,
     bytes: u64,
+    /// When this is committed, all changes so far are.
+    last_change: Ticket,
 }
 
 /// A message that is found by its topic.
@@ -42,6 +45,16 @@ impl Ord for Entry {
 }
 
 impl RetainedStore {
+    /// A change goes to the store under this ticket.
+    pub fn note_change(&mut self, ticket: Ticket) {
+        self.last_change = self.last_change.max(ticket);
+    }
+
+    /// The ticket of the last change.
+    pub fn last_change(&self) -> Ticket {
+        self.last_change
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.messages.len()

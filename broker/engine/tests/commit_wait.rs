@@ -47,7 +47,7 @@ impl Broker {
 
     /// What was written so far is committed.
     fn commit(&mut self) {
-        self.shard.commit(Ticket(self.store.written.load(Ordering::Relaxed)));
+        self.shard.commit(Ticket(self.store.written.load(Ordering::Relaxed)), 0);
     }
 
     fn send(&mut self, connection: ConnectionRef, header: u8, body: &[u8]) {

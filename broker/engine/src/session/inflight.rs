@@ -8,6 +8,7 @@ use super::stragglers::{STRAGGLERS_MAX, Stragglers};
 use crate::message::SharedMessage;
 use crate::router::GroupId;
 use crate::shared::Charge;
+use crate::store::Ticket;
 
 /// There are this many Packet Identifiers: 1 to 65,535.
 const IDENTIFIERS: usize = 65_535;
@@ -37,6 +38,8 @@ pub struct Sent {
     pub stage: Stage,
     /// RETAIN flag it is sent with.
     pub retain: bool,
+    /// What it would wait for if another member of its group got it at QoS 2.
+    pub ticket: Ticket,
     /// It was sent as PUBLISH on this connection: it uses up Receive Maximum until it is done. A
     /// PUBREL that is sent again does not, so that its PUBCOMP gives nothing back [MQTT-3.3.4-9].
     pub is_counted: bool,
@@ -352,6 +355,7 @@ mod tests {
             group: NO_GROUP,
             stage,
             retain: false,
+            ticket: Ticket::default(),
             is_counted: false,
             charge: None,
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::message::SharedMessage;
 use crate::router::GroupId;
+use crate::store::Ticket;
 
 /// Subscription Identifiers that go with a delivery; nearly always none or one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Queued {
     pub group: GroupId,
     /// Subscription Identifiers.
     pub identifiers: Identifiers,
+    /// What it waits for at QoS 2: the commit that its publisher's PUBREC waits for.
+    pub ticket: Ticket,
 }
 
 /// A session's queue; while nothing waits it holds no memory.

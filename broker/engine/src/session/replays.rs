@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::message::SharedMessage;
 use crate::retained::Position;
 use crate::router::SubscriptionOptions;
+use crate::store::Ticket;
 
 /// Up to so many, each SUBSCRIBE has a replay of its own; with more, each filter has one.
 const REPLAYS_FREE: usize = 256;
@@ -22,6 +23,10 @@ pub struct Replay {
     /// Number of the last message before the subscription: what is queued up to it goes first,
     /// and what was retained later comes from the queue [MQTT-4.6.0-6].
     pub after: u64,
+    /// They are given once this is committed.
+    pub ticket: Ticket,
+    /// It is in the shard's list of those that wait for that.
+    pub is_held: bool,
     /// Where to go on; `None` before the first batch.
     pub from: Option<Position>,
     /// Whether the store has been read to the end.
@@ -93,6 +98,8 @@ mod tests {
             filter: filter.into(),
             options: SubscriptionOptions::new(0, false, false),
             identifier,
+            ticket: Ticket::default(),
+            is_held: false,
             after: 0,
             from: None,
             is_read: false,

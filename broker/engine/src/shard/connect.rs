@@ -321,6 +321,7 @@ impl Shard {
             Some(queue) => queue,
             None => self.create_session(key, user, connect.version)?,
         };
+        let was_lasting = self.session(queue).is_some_and(Session::is_lasting);
         if let Some(session) = self.session_mut(queue) {
             session.connection = Some(reference);
             session.version = connect.version;
@@ -329,7 +330,7 @@ impl Shard {
             session.will = None; // The delay of an old will ends with the reconnect [MQTT-3.1.3-9].
         }
         self.set_session_timer(queue);
-        if expiry_s > 0 {
+        if expiry_s > 0 || was_lasting {
             ticket = ticket.max(self.store.write(&Change::Session { key, user, expiry_s }));
         }
         Ok((queue, held.is_some(), ticket))

@@ -30,6 +30,8 @@ pub(super) struct Terms {
     pub group: GroupId,
     /// Subscription Identifiers.
     pub identifiers: Identifiers,
+    /// What it waits for at QoS 2.
+    pub ticket: Ticket,
 }
 
 /// A frame about to be written.
@@ -62,7 +64,7 @@ impl Shard {
         };
         let is_own = parcel.from == Some(target.queue);
         let hidden = is_hidden_inside(session, parcel.publication.topic);
-        let Some(terms) = terms(target, overlap, parcel.publication, (is_own, hidden)) else {
+        let Some(terms) = terms(target, overlap, parcel, (is_own, hidden)) else {
             return;
         };
         if session.host.is_some() {
@@ -112,7 +114,7 @@ impl Shard {
         // QoS 2 waits for commits; it takes the way of answers that do.
         if terms.qos == 2 && (is_stored || waits || parcel.ticket > self.committed) {
             let message = parcel.message(&self.shared);
-            self.send_when_committed(target.queue, queued(message, terms), parcel.ticket, now_ms);
+            self.send_when_committed(target.queue, &message, &terms, now_ms);
             return;
         }
         self.deliver_now(target.queue, reference, &terms, parcel, now_ms);
@@ -213,43 +215,46 @@ impl Shard {
         Some(queued)
     }
 
-    /// Sends a QoS 2 message once `ticket` is committed, under an identifier taken now.
-    fn send_when_committed(&mut self, queue: QueueRef, held: Queued, ticket: Ticket, now_ms: u64) {
+    /// Sends a QoS 2 message once its ticket is committed, under an identifier taken now.
+    pub(super) fn send_when_committed(
+        &mut self,
+        queue: QueueRef,
+        message: &SharedMessage,
+        terms: &Terms,
+        now_ms: u64,
+    ) {
         let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
         let Some(reference) = session.connection else { return };
-        let Queued { message, qos, retain, group, identifiers } = held;
-        let terms = Terms { qos, retain, group, identifiers };
         let mount_len = super::publish::mount_len(session, message.topic());
         let version = session.version;
         let publication = message.publication();
-        let topic = publication.topic.get(mount_len..).unwrap_or_default();
         let mut packet = PublishOut {
-            qos,
-            retain,
-            topic,
-            message_expiry_s: expiry_left_s(publication.expires_at_ms, now_ms),
+            qos: terms.qos,
+            retain: terms.retain,
+            topic: publication.topic.get(mount_len..).unwrap_or_default(),
+            message_expiry_s: match version {
+                Version::V5 => expiry_left_s(publication.expires_at_ms, now_ms),
+                _ => None,
+            },
             subscription_identifiers: terms.identifiers.as_slice(),
             properties: publication.properties,
             payload: publication.payload,
             ..PublishOut::default()
         };
-        let connections = &self.connections;
-        let limit = connections
-            .get(reference.slot, reference.generation)
-            .map_or(u32::MAX, |connection| connection.maximum_packet_size);
-        if limit != u32::MAX && encode::publish_size(version, &packet) > limit as usize {
-            self.after_write(queue, 0, false); // [MQTT-3.1.2-24] [MQTT-3.1.2-25]
+        if encode::publish_size(version, &packet) > self.packet_limit(reference) {
+            self.after_write(queue, 0, false); // [MQTT-3.1.2-24]
             return;
         }
+        let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
         packet.packet_id =
-            session.inflight.push(sent(&self.shared, &terms, Some(Arc::clone(&message))));
-        let mut ticket = ticket;
+            session.inflight.push(sent(&self.shared, terms, Some(Arc::clone(message))));
+        let mut ticket = terms.ticket;
         if session.is_lasting() {
-            let (key, number) = (&session.key, message.number);
-            let packet_id = packet.packet_id;
+            let (key, packet_id, number) = (&session.key, packet.packet_id, message.number);
             let change = crate::store::Change::Sent { key, packet_id, number };
             ticket = ticket.max(self.store.write(&change));
         }
+        self.note_window(queue);
         self.counters.messages_sent += 1;
         self.send_committed(reference, ticket, |out| {
             encode::publish(out, version, &packet);
@@ -265,8 +270,8 @@ pub(super) fn count_out(shared: &Shared, message: &SharedMessage) {
 
 /// A message in the shape of a queue.
 pub(super) fn queued(message: SharedMessage, terms: Terms) -> Queued {
-    let Terms { qos, retain, group, identifiers } = terms;
-    Queued { message, qos, retain, group, identifiers }
+    let Terms { qos, retain, group, identifiers, ticket } = terms;
+    Queued { message, qos, retain, group, identifiers, ticket }
 }
 
 /// A message in the shape of the window.
@@ -278,6 +283,7 @@ pub(super) fn sent(shared: &Arc<Shared>, terms: &Terms, message: Option<SharedMe
         group: terms.group,
         stage: if terms.qos == 2 { Stage::Pubrec } else { Stage::Puback },
         retain: terms.retain,
+        ticket: terms.ticket,
         is_counted: false,
         charge,
     }
@@ -295,9 +301,10 @@ fn is_hidden_inside(session: &Session, topic: &[u8]) -> bool {
 fn terms(
     target: &Target,
     overlap: Option<&Overlap>,
-    publication: &Publication<'_>,
+    parcel: &Parcel<'_>,
     (is_own, is_hidden): (bool, bool),
 ) -> Option<Terms> {
+    let (publication, ticket) = (parcel.publication, parcel.ticket);
     let is_barred = |options: SubscriptionOptions| {
         // [MQTT-3.8.3-3] [MQTT-4.7.2-1]
         is_own && options.no_local() || is_hidden && options.is_wildcard_first()
@@ -311,6 +318,7 @@ fn terms(
             retain: publication.retain && target.options.retain_as_published(),
             group: target.group,
             identifiers: Identifiers::from_one(target.identifier),
+            ticket,
         });
     };
     let mut qos = None;
@@ -335,6 +343,7 @@ fn terms(
             [identifier] => Identifiers::One(*identifier),
             _ => Identifiers::Many(identifiers.into()),
         },
+        ticket,
     })
 }
 

@@ -11,6 +11,7 @@ use crate::message::Publication;
 use crate::reason::ReasonCode;
 use crate::router::{QueueRef, SubscriptionOptions};
 use crate::session::{HostSubscription, Session, Subscription};
+use crate::store::Ticket;
 use crate::topic::{check_topic_name, parse_filter};
 
 /// What a message in the host's hands takes besides its bytes.
@@ -22,8 +23,8 @@ impl Shard {
         self.last_now_ms = now_ms;
         match command {
             HostCommand::Publish { token, messages } => {
-                let reason = self.publish_for_host(&messages, now_ms);
-                self.records.push(HostRecord::Completion { token, reason });
+                let (reason, ticket) = self.publish_for_host(&messages, now_ms);
+                self.complete_command(ticket, HostRecord::Completion { token, reason });
             }
             HostCommand::Subscribe { id, filter, window } => {
                 let reason = self.subscribe_host(id, &filter, window);
@@ -39,8 +40,9 @@ impl Shard {
     }
 
     /// Publishes in order; the first Reason Code above 0x80, if there is one.
-    fn publish_for_host(&mut self, messages: &[HostMessage], now_ms: u64) -> ReasonCode {
+    fn publish_for_host(&mut self, messages: &[HostMessage], now_ms: u64) -> (ReasonCode, Ticket) {
         let mut worst = ReasonCode::SUCCESS;
+        let mut ticket = Ticket::default();
         for message in messages {
             if message.qos > 2 || check_topic_name(message.topic.as_bytes()).is_err() {
                 worst = ReasonCode::TOPIC_NAME_INVALID;
@@ -59,8 +61,18 @@ impl Shard {
             if routed.reason.is_error() {
                 worst = routed.reason;
             }
+            ticket = ticket.max(routed.ticket);
         }
-        worst
+        (worst, ticket)
+    }
+
+    /// Tells the host that a command is done, once its ticket is committed.
+    fn complete_command(&mut self, ticket: Ticket, completion: HostRecord) {
+        if ticket <= self.committed && self.completions.is_empty() {
+            self.records.push(completion);
+        } else {
+            self.completions.push_back((ticket, completion));
+        }
     }
 
     /// A host subscription is a session without a connection that hands over at once.

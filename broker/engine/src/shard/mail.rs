@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::message::{Publication, SharedMessage};
 use crate::router::{Matched, QueueRef, Target};
+use crate::store::Ticket;
 
 /// Publications on their way from one shard to another, in order.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Mail {
 pub(super) struct Item {
     pub route: MailRoute,
     pub from: Option<QueueRef>,
+    /// What it waits for at QoS 2.
+    pub ticket: Ticket,
     message: Option<SharedMessage>,
     start: usize,
     topic_len: u32,
@@ -72,6 +75,7 @@ impl Mail {
         publication: &Publication<'_>,
         message: Option<&SharedMessage>,
         from: Option<QueueRef>,
+        ticket: Ticket,
     ) {
         let start = self.arena.len();
         if let Some(message) = message {
@@ -85,6 +89,7 @@ impl Mail {
         self.items.push(Item {
             route,
             from,
+            ticket,
             message: message.map(Arc::clone),
             start,
             topic_len: length(publication.topic),

@@ -90,6 +90,10 @@ pub struct Shard {
     dirty: VecDeque<ConnectionRef>,
     /// Connections with answers that wait for a commit; each once.
     uncommitted: Vec<ConnectionRef>,
+    /// Sessions whose retained messages wait for a commit.
+    held_replays: Vec<QueueRef>,
+    /// What the host is told once its ticket is committed, in order.
+    completions: VecDeque<(Ticket, HostRecord)>,
     /// Connections that wait for the host.
     parked: u32,
     /// Connections that rest until the next round.
@@ -134,6 +138,8 @@ impl Shard {
             timers: Timers::default(),
             dirty: VecDeque::new(),
             uncommitted: Vec::new(),
+            held_replays: Vec::new(),
+            completions: VecDeque::new(),
             parked: 0,
             resting: Vec::new(),
             work: 0,
@@ -217,10 +223,17 @@ impl Shard {
     }
 
     /// Changes up to `ticket` are committed: what waited for them is sent.
-    pub fn commit(&mut self, ticket: Ticket) {
+    pub fn commit(&mut self, ticket: Ticket, now_ms: u64) {
+        self.last_now_ms = now_ms;
         self.committed = self.committed.max(ticket);
         for connection in std::mem::take(&mut self.uncommitted) {
             self.release_waiting(connection);
+        }
+        for queue in std::mem::take(&mut self.held_replays) {
+            self.resume_replay(queue, now_ms);
+        }
+        while self.completions.front().is_some_and(|(ticket, _)| *ticket <= self.committed) {
+            self.records.extend(self.completions.pop_front().map(|(_, record)| record));
         }
     }
 

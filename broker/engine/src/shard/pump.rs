@@ -15,6 +15,7 @@ use crate::reason::ReasonCode;
 use crate::router::{MemberState, NO_GROUP, QueueRef};
 use crate::session::{Identifiers, Queued, Replay, Resend, Stage};
 use crate::shared::Shared;
+use crate::store::Ticket;
 
 /// Retained messages read from the store at once: the lock is held briefly.
 const REPLAY_BATCH: usize = 64;
@@ -118,8 +119,8 @@ impl Shard {
             self.count_dropped(queue);
             return true;
         }
-        let Queued { message, qos, retain, group, identifiers } = queued;
-        let terms = Terms { qos, retain, group, identifiers };
+        let Queued { message, qos, retain, group, identifiers, ticket } = queued;
+        let terms = Terms { qos, retain, group, identifiers, ticket };
         self.send_message(queue, reference, &message, &terms, now_ms);
         true
     }
@@ -134,7 +135,12 @@ impl Shard {
         now_ms: u64,
     ) {
         let QueueRef { slot, generation, .. } = queue;
+        let waits = self.connection(reference).is_some_and(|held| held.waiting.is_some());
         let Some(session) = self.sessions.get_mut(slot, generation) else { return };
+        let is_stored = session.is_lasting() && self.store.keeps();
+        if terms.qos == 2 && (is_stored || waits || terms.ticket > self.committed) {
+            return self.send_when_committed(queue, message, terms, now_ms);
+        }
         let mount_len = mount_len(session, message.topic());
         let mut packet_id = 0;
         if terms.qos > 0 {
@@ -178,6 +184,12 @@ impl Shard {
         let has_credit = session.inflight.has_credit();
         let Some(replays) = &mut session.replays else { return false };
         let Some(replay) = replays.first() else { return false };
+        if replay.ticket > self.committed {
+            if !std::mem::replace(&mut replay.is_held, true) {
+                self.held_replays.push(queue);
+            }
+            return false;
+        }
         let Some(message) = replay.ready.front() else {
             if replay.is_read {
                 replays.end_first();
@@ -198,10 +210,20 @@ impl Shard {
         let Some(message) = replay.ready.pop_front() else { return false };
         if message.number <= after && !message.is_expired(now_ms) {
             // A retained message sent because of a subscription has RETAIN set [MQTT-3.3.1-8].
-            let terms = Terms { qos, retain: true, group: NO_GROUP, identifiers };
+            let ticket = Ticket::default(); // It is committed, see above.
+            let terms = Terms { qos, retain: true, group: NO_GROUP, identifiers, ticket };
             self.send_message(queue, reference, &message, &terms, now_ms);
         }
         true
+    }
+
+    /// A commit may have set the retained messages of a session free.
+    pub(super) fn resume_replay(&mut self, queue: QueueRef, now_ms: u64) {
+        let replays = self.session_mut(queue).and_then(|session| session.replays.as_mut());
+        if let Some(replay) = replays.and_then(|replays| replays.first()) {
+            replay.is_held = false;
+        }
+        self.pump(queue, now_ms);
     }
 
     /// Reads the next retained messages of the first replay.

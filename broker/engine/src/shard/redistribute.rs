@@ -7,6 +7,7 @@ use super::route::Parcel;
 use crate::message::SharedMessage;
 use crate::router::{GroupId, NO_GROUP, QueueRef, Target};
 use crate::session::{Queue, Stage};
+use crate::store::Ticket;
 
 impl Shard {
     /// A member lost its connection: what it had of QoS 1 goes to others who are connected. With
@@ -48,8 +49,9 @@ impl Shard {
                 continue;
             }
             let Some(session) = self.session_mut(queue) else { return };
-            let message = session.inflight.complete(packet_id).and_then(|sent| sent.message);
-            self.give(message, target, now_ms);
+            let Some(sent) = session.inflight.complete(packet_id) else { continue };
+            let held = sent.message.map(|message| (message, sent.ticket));
+            self.give(held, target, now_ms);
         }
         let Some(session) = self.session_mut(queue) else { return };
         let mut kept = Queue::default();
@@ -64,19 +66,21 @@ impl Shard {
                 continue;
             }
             count_out(&self.shared, &queued.message);
-            self.give(Some(queued.message), target, now_ms);
+            self.give(Some((queued.message, queued.ticket)), target, now_ms);
         }
         if let Some(session) = self.session_mut(queue) {
             session.queue = kept;
         }
     }
 
-    fn give(&mut self, message: Option<SharedMessage>, target: Option<Target>, now_ms: u64) {
-        match (message, target) {
-            (Some(message), _) if message.is_expired(now_ms) => {
+    fn give(&mut self, held: Option<(SharedMessage, Ticket)>, target: Option<Target>, now_ms: u64) {
+        match (held, target) {
+            (Some((message, _)), _) if message.is_expired(now_ms) => {
                 self.counters.dropped_expired += 1; // [MQTT-3.3.2-5]
             }
-            (Some(message), Some(target)) => self.pass_on(&message, &target, now_ms),
+            (Some((message, ticket)), Some(target)) => {
+                self.pass_on(&message, ticket, &target, now_ms);
+            }
             _ => self.counters.dropped_shared += 1,
         }
     }
@@ -98,7 +102,7 @@ impl Shard {
             return false;
         };
         let message = parcel.message(&self.shared);
-        self.pass_on(&message, &other, now_ms);
+        self.pass_on(&message, parcel.ticket, &other, now_ms);
         true
     }
 
@@ -107,10 +111,11 @@ impl Shard {
         self.shared.tree().group(group)?.choose(any, Some(except))
     }
 
-    fn pass_on(&mut self, message: &SharedMessage, target: &Target, now_ms: u64) {
+    fn pass_on(&mut self, message: &SharedMessage, ticket: Ticket, target: &Target, now_ms: u64) {
         let publication = message.publication();
         let mut parcel =
             Parcel::new(&publication, None).with_message(Some(SharedMessage::clone(message)));
+        parcel.ticket = ticket;
         self.dispatch(target, &mut parcel, now_ms);
     }
 }

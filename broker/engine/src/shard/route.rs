@@ -124,7 +124,7 @@ impl Shard {
             let message = parcel.existing();
             if let Some(mail) = self.outbox.get_mut(usize::from(shard)) {
                 let route = MailRoute::Set(Arc::clone(matched));
-                mail.push(route, parcel.publication, message, parcel.from);
+                mail.push(route, parcel.publication, message, parcel.from, parcel.ticket);
             }
         }
         parcel.is_shared = false;
@@ -150,7 +150,8 @@ impl Shard {
             self.deliver(target, None, parcel, now_ms);
         } else if let Some(mail) = self.outbox.get_mut(usize::from(target.queue.shard)) {
             let route = MailRoute::One(*target);
-            mail.push(route, parcel.publication, parcel.existing(), parcel.from);
+            let message = parcel.existing();
+            mail.push(route, parcel.publication, message, parcel.from, parcel.ticket);
         }
     }
 
@@ -165,6 +166,7 @@ impl Shard {
                 continue;
             }
             let mut parcel = Parcel::new(&publication, item.from).with_message(item.message());
+            parcel.ticket = item.ticket;
             match &item.route {
                 MailRoute::One(target) => self.deliver(target, None, &mut parcel, now_ms),
                 MailRoute::Set(matched) => {
@@ -186,8 +188,12 @@ impl Shard {
     fn retain(&mut self, parcel: &mut Parcel<'_>, now_ms: u64) -> Result<Ticket, ReasonCode> {
         let topic = parcel.publication.topic;
         if parcel.publication.payload.is_empty() {
-            self.shared.retained_store_mut().remove(topic); // [MQTT-3.3.1-6]
-            return Ok(self.store.write(&Change::RetainedCleared { topic }));
+            let shared = Arc::clone(&self.shared);
+            let mut store = shared.retained_store_mut();
+            store.remove(topic); // [MQTT-3.3.1-6]
+            let ticket = self.store.write(&Change::RetainedCleared { topic });
+            store.note_change(ticket);
+            return Ok(ticket);
         }
         let message = parcel.message(&self.shared);
         let shared = Arc::clone(&self.shared);
@@ -205,8 +211,9 @@ impl Shard {
             }
         }
         store.insert(Arc::clone(&message));
-        drop(store);
-        Ok(self.store.write(&Change::Retained { message: &message }))
+        let ticket = self.store.write(&Change::Retained { message: &message });
+        store.note_change(ticket);
+        Ok(ticket)
     }
 }
 

@@ -148,6 +148,8 @@ impl Shard {
             filter: filter.into(),
             options,
             identifier,
+            ticket: self.shared.retained_store().last_change(),
+            is_held: false,
             after: self.shared.last_retained_number(),
             from: None,
             is_read: false,

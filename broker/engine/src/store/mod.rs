@@ -6,7 +6,8 @@
 //! | PUBACK | the message for all its lasting receivers, and its retained change |
 //! | PUBREC | the same, and the Packet Identifier of a lasting publisher |
 //! | PUBCOMP to a lasting publisher | removal of that identifier |
-//! | PUBLISH QoS 2 to a lasting receiver | the message and the identifier it is sent under |
+//! | PUBLISH QoS 2 | what its publisher's PUBREC waits for |
+//! | PUBLISH QoS 2 to a lasting receiver | also the identifier it is sent under |
 //! | PUBREL to a lasting receiver | "PUBREC received" for that identifier |
 //! | SUBACK, UNSUBACK of a lasting session | the change |
 //! | CONNACK | creation, change or deletion of a lasting session, and its will |

@@ -83,13 +83,10 @@ impl Client {
     pub fn free_id(&mut self) -> u16 {
         loop {
             let id = self.next_id;
-            self.next_id = if id == 12 { 1 } else { id + 1 };
-            let is_used = self.outgoing.iter().any(|held| held.publish.packet_id == id);
-            if !is_used {
+            let most = u16::try_from(self.outgoing.len()).unwrap().max(11) + 1;
+            self.next_id = if id >= most { 1 } else { id + 1 };
+            if self.outgoing.iter().all(|held| held.publish.packet_id != id) {
                 return id;
-            }
-            if self.outgoing.len() >= 12 {
-                return 100 + u16::try_from(self.outgoing.len()).unwrap() + id;
             }
         }
     }

@@ -37,13 +37,11 @@ pub struct Ledger {
     written: u64,
     /// The last change of each kind: its ticket, and which write it was.
     last: HashMap<Entry, (u64, u64)>,
-    /// Under which identifier a session was sent a number of the log.
-    sent: HashMap<(Vec<u8>, u64), u16>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { open: 1, committed: 0, written: 0, last: HashMap::new(), sent: HashMap::new() }
+        Self { open: 1, committed: 0, written: 0, last: HashMap::new() }
     }
 }
 
@@ -77,19 +75,8 @@ impl Ledger {
 
     /// An exchange that is over leaves no "sent" behind: the next under its identifier is new.
     fn forget(&mut self, change: &Change<'_>) {
-        match *change {
-            Change::Sent { key, packet_id, number } => {
-                self.sent.insert((key.to_vec(), number), packet_id);
-            }
-            Change::ReceivedByPeer { key, packet_id } => {
-                self.last.remove(&Entry::Sent(key.to_vec(), packet_id));
-            }
-            Change::Consumed { key, number } => {
-                if let Some(packet_id) = self.sent.remove(&(key.to_vec(), number)) {
-                    self.last.remove(&Entry::Sent(key.to_vec(), packet_id));
-                }
-            }
-            _ => {}
+        if let Change::ReceivedByPeer { key, packet_id } = *change {
+            self.last.remove(&Entry::Sent(key.to_vec(), packet_id));
         }
     }
 

@@ -6,14 +6,20 @@ use engine::codec::packet::{AcknowledgementKind, Version};
 use engine::limits::{Limits, ListenerProfile};
 
 use crate::client::Client;
+use crate::history::Disk;
 use crate::wire::{BrokerPacket, ClientPacket, Connect, Publish, Request, Will};
 use crate::world::{Plan, World};
 
 /// A world of MQTT 5 clients with the terms of `profile`.
 fn world(clients: usize, shards: u16, profile: ListenerProfile) -> World {
+    world_on(Disk::None, clients, shards, profile)
+}
+
+fn world_on(disk: Disk, clients: usize, shards: u16, profile: ListenerProfile) -> World {
+    let keeps = disk == Disk::Late;
     let profiles = vec![Arc::new(profile)];
     let limits = Limits::default();
-    let mut world = World::new(Plan { shards, limits, profiles, keeps: false, seed: 1 }, false);
+    let mut world = World::new(Plan { shards, limits, profiles, keeps, seed: 1 }, false);
     for number in 0..clients {
         world.clients.push(Client::new(Version::V5, format!("c{number}"), 0));
     }
@@ -189,4 +195,52 @@ fn a_will_for_its_own_group_goes_to_another_member() {
     let other = world.join(1, 10);
 
     assert_eq!(world.messages(other).len(), 1);
+}
+
+/// [MQTT-3.2.0-1]
+#[test]
+fn nothing_is_sent_before_the_commit_that_connack_waits_for() {
+    let mut world = world_on(Disk::Late, 2, 1, ListenerProfile::default());
+    let reader = world.join(0, 10);
+    world.commit();
+    world.subscribe_to(reader, "t", 1);
+    world.commit();
+    world.lose(reader);
+    let writer = world.join(1, 10);
+    world.commit();
+    world.send(writer, 1, 1, None);
+
+    let reader = world.join(0, 10);
+    world.send(writer, 2, 1, None);
+    world.say(reader, ClientPacket::Ping);
+    assert!(world.transports[reader].downlink.is_empty());
+    world.commit();
+
+    let first = world.transports[reader].downlink.front();
+    assert!(matches!(first, Some(BrokerPacket::Connack(_))), "{first:?}");
+    assert_eq!(world.messages(reader).len(), 2);
+}
+
+/// MQTT 5 §4.3.3: what is not committed may come again after a crash, as another message.
+#[test]
+fn qos_2_waits_for_its_publishers_commit_on_another_shard_too() {
+    let mut world = world_on(Disk::Late, 8, 4, ListenerProfile::default());
+    let readers: Vec<usize> = (0..7).map(|client| world.join(client, 10)).collect();
+    world.commit();
+    for reader in &readers {
+        world.subscribe_to(*reader, "t", 2);
+    }
+    world.commit();
+    let writer = world.join(7, 10);
+    world.commit();
+
+    world.send(writer, 1, 2, None);
+    for route in world.routes() {
+        world.carry(route);
+    }
+    assert!(readers.iter().all(|reader| world.messages(*reader).is_empty()));
+    world.commit();
+    world.commit();
+
+    assert!(readers.iter().all(|reader| world.messages(*reader).len() == 1));
 }

@@ -153,8 +153,10 @@ impl World {
             }
             whole.push(packet);
         }
-        // Of a broken packet the first bytes may say enough, so it comes in one piece.
-        let is_broken = matches!(whole.last(), Some(ClientPacket::Broken { .. }));
+        // Of a broken packet the first bytes may say enough, and much of a large one counts as a
+        // sign of life: these come in one piece.
+        let is_broken =
+            bytes.len() > 2_000 || matches!(whole.last(), Some(ClientPacket::Broken { .. }));
         if let Some(packet) = if cuts && !is_broken { whole.pop() } else { None } {
             let length = packet.encode(held.version).len().min(bytes.len());
             let cut = self.random.below(length) + 1;
@@ -353,7 +355,7 @@ impl World {
         self.note(|| format!("commit of {ticket}"));
         self.model.begin(self.now_ms);
         for shard in &mut self.shards {
-            shard.commit(Ticket(ticket));
+            shard.commit(Ticket(ticket), self.now_ms);
         }
         self.finish();
     }

@@ -8,8 +8,11 @@ impl Model {
     /// After each call of the engine, its output taken.
     pub fn check_step(&mut self) {
         let is_quiet = self.is_quiet();
+        let is_late = self.keeps();
         for session in self.sessions.values_mut() {
-            session.replays.retain(|replay| !replay.is_over);
+            // What waits for its commit was sent for all the broker knows.
+            session.replays.iter_mut().for_each(|replay| replay.is_optional |= replay.is_over);
+            session.replays.retain(|replay| is_late || !replay.is_over);
         }
         for link in 0..self.links.len() {
             let held = &self.links[link];

@@ -77,7 +77,12 @@ impl Model {
         self.publish_will(id);
         let Some(session) = self.sessions.remove(&id) else { return };
         self.keys.remove(&session.key);
+        let keeps = self.store.is_some();
         for copy in &mut self.copies {
+            // At QoS 2 it counts as sent from when its identifier is written, and waits then.
+            copy.is_optional |= keeps
+                && self.messages[copy.message].qos == 2
+                && session.group_terms.iter().any(|(group, _)| *group == copy.group);
             match copy.holder {
                 Holder::Sent { session, qos: 2 } if session == id => copy.holder = Holder::Lost,
                 Holder::Sent { session, .. } | Holder::Broken { session } if session == id => {
@@ -119,7 +124,9 @@ impl Model {
             Phase::Connecting => {
                 Some(link.opened_ms + self.profiles[link.profile].connect_timeout_ms)
             }
-            Phase::Open if link.keep_alive_ms > 0 => Some(link.heard_ms + link.keep_alive_ms),
+            Phase::Open if link.is_greeted && link.keep_alive_ms > 0 => {
+                Some(link.heard_ms + link.keep_alive_ms)
+            }
             _ => None,
         });
         let sessions = self.sessions.values().filter(|session| session.shard == shard);

@@ -45,7 +45,7 @@ pub struct Model {
     pub outbox: BTreeMap<(usize, usize), VecDeque<Letter>>,
     /// Messages a session's queue holds; more push the oldest out.
     pub queue_max: usize,
-    store: Option<LedgerStore>,
+    pub store: Option<LedgerStore>,
     /// Writes of the store before the call at hand.
     mark: u64,
     next_session: SessionId,

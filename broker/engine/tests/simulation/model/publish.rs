@@ -36,7 +36,9 @@ impl Model {
             .iter()
             .any(|name| topic.split('/').next() == Some(name));
         let (reasons, routed) = if is_reserved {
-            self.sessions.get_mut(&id).unwrap().release(publish.packet_id);
+            if publish.qos == 2 {
+                self.sessions.get_mut(&id).unwrap().release(publish.packet_id);
+            }
             (vec![0x90], 0)
         } else {
             let message = self.message(link, publish, &topic, received);
@@ -227,15 +229,18 @@ impl Model {
         let now_ms = self.now_ms;
         let is_late = self.messages[owed.message].is_expired(now_ms);
         owed.is_optional |= is_late;
+        let is_quiet = self.is_quiet();
         let Some(session) = self.sessions.get_mut(&to) else { return };
+        // Before CONNACK it is as if nobody were there yet.
+        let is_greeted = session.link.is_some_and(|link| self.links[link].is_greeted);
+        owed.is_optional |= owed.qos == 0 && !is_greeted;
         match (session.link, owed.qos) {
-            // It may wait behind retained messages, and those behind what has no credit.
-            (Some(link), 0) if session.may_hold(self.links[link].receive_maximum) => {
+            // It may wait behind retained messages, and those behind what has no credit or commit.
+            (Some(link), 0) if !is_quiet || session.may_hold(self.links[link].receive_maximum) => {
                 session.enqueue(owed, self.queue_max);
             }
             (Some(link), 0) => {
                 let link = &mut self.links[link];
-                owed.is_optional |= !link.is_greeted;
                 link.passing.push(owed);
             }
             (None, 0) => {}
