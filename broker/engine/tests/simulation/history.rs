@@ -8,7 +8,7 @@ use engine::limits::{Limits, ListenerProfile};
 use crate::client::Client;
 use crate::random::Random;
 use crate::wire::{ClientPacket, Connect, Publish, Request, Will};
-use crate::world::{Plan, World};
+use crate::world::{Plan, Transport, World};
 
 const TOPICS: [&str; 8] = ["a", "a/b", "a/b/c", "b/c", "$x/a", "/a", "a/", "dd/b"];
 const FILTERS: [&str; 14] = [
@@ -390,7 +390,11 @@ impl World {
             for client in 0..self.clients.len() {
                 is_still &= self.drain_client(client);
             }
-            if is_still {
+            // What the clock did meanwhile is to be read as well.
+            let is_read = |link: &Transport| link.uplink.is_empty() && link.downlink.is_empty();
+            let is_closed = |link: &Transport| link.place.is_none();
+            is_still &= self.transports.iter().all(|link| is_closed(link) || is_read(link));
+            if is_still && self.routes().is_empty() {
                 return;
             }
         }

@@ -84,10 +84,18 @@ impl Model {
     /// What exceeds the client's Maximum Packet Size is dropped [MQTT-3.1.2-25].
     fn allow_too_large(&mut self, link: usize) {
         let maximum = self.links[link].maximum_packet_size;
+        if maximum == usize::MAX {
+            return;
+        }
+        let messages = &self.messages;
+        for copy in &mut self.copies {
+            let message = &messages[copy.message];
+            let size = message.topic.len() + message.payload.len() + message.properties.len();
+            copy.is_optional |= size + 24 > maximum;
+        }
         let id = self.links[link].session.or(self.links[link].left);
         let session = id.and_then(|id| self.sessions.get_mut(&id));
-        let Some(session) = session.filter(|_| maximum < usize::MAX) else { return };
-        let messages = &self.messages;
+        let Some(session) = session else { return };
         let (mount_len, version) = (session.mount_point.len(), session.version);
         let owed = session.owed.iter_mut();
         let flying = session.flying.iter_mut().map(|flying| &mut flying.owed);
@@ -100,11 +108,6 @@ impl Model {
             let message = &messages[replay.message];
             let size = message.topic.len() + message.payload.len() + message.properties.len();
             replay.is_optional |= size + 24 > maximum;
-        }
-        for copy in &mut self.copies {
-            let message = &messages[copy.message];
-            let size = message.topic.len() + message.payload.len() + message.properties.len();
-            copy.is_optional |= size + 24 > maximum;
         }
     }
 
