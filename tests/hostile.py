@@ -69,6 +69,20 @@ class Target:
         return int(line.split()[1]) * 1024
 
 
+def stop_reading(peer: Peer) -> None:
+    """From here on nobody reads from the client's socket."""
+    transport = peer.writer.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+
+
+def read_again(peer: Peer) -> None:
+    """The client reads on."""
+    transport = peer.writer.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.resume_reading()
+
+
 @contextmanager
 def broker_process(folder: Path, configuration: str = "") -> Generator[Target]:
     """`quantummq run` with two shards; `configuration` is TOML that stands before the listener."""
