@@ -90,7 +90,7 @@ test: $(DEBUG_STAMP) $(TOOLS_STAMP) $(MQTTJS_STAMP) ## Run every test
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: lint
-lint: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Check style, types, the native module's stub and both languages' lints
+lint: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Check style, types and the native module's stub, both languages
 	@echo '== lint: ruff'
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check
@@ -114,7 +114,7 @@ docs: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Generate the reference pages again
 	@$(BIN)/python docs/generate.py
 
 .PHONY: bench
-bench: $(RELEASE_STAMP) $(TOOLS_STAMP) ## Measure this broker beside mosquitto into docs/reference/performance.md
+bench: $(RELEASE_STAMP) $(TOOLS_STAMP) ## Measure beside mosquitto into docs/reference/performance.md
 	@echo '== bench: the load generator'
 	@cargo build --release --locked --quiet --target-dir $(MQTTLOAD_TARGET) \
 	    --manifest-path tests/bench/mqttload/Cargo.toml
@@ -127,7 +127,7 @@ wheels: $(PYTHON_STAMP) ## Build the wheel for this machine into dist/
 	@$(BIN)/maturin build --release --out dist
 
 .PHONY: fuzz
-fuzz: $(PYTHON_STAMP) ## Fuzz the codec with cargo-fuzz (ARGS="-max_total_time=600", TARGETS="decode frame topic")
+fuzz: $(PYTHON_STAMP) ## Fuzz the codec, ten minutes a target (TARGETS="decode topic")
 	@command -v cargo-fuzz >/dev/null || test -x $(BIN)/cargo-fuzz || \
 	    cargo install --quiet --locked --root $(VENV) cargo-fuzz
 	@cd broker/engine && export PATH="$(abspath $(BIN)):$$PATH" RUSTC_BOOTSTRAP=1 && \

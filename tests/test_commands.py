@@ -22,6 +22,7 @@ def test_make_alone_lists_every_target() -> None:
 
     assert targets >= {"run", "test", "lint", "bench", "docs", "wheels", "fuzz", "soak", "clean"}
     assert {target for target in targets if f"make {target} " not in listing} == set()
+    assert [line for line in listing.splitlines() if len(line) > 80] == []
 
 
 def test_making_the_release_engine_forgets_the_one_for_tests_and_back() -> None:
