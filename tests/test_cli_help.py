@@ -45,7 +45,14 @@ def test_every_command_explains_itself_with_examples(name: str) -> None:
 
     assert text.startswith(f"Usage: quantummq {name} ")
     assert "Options:" in text
-    assert "Examples:" in text or name == "version"
+    assert "Examples:" in text
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_help_fits_a_terminal_of_80_columns(name: str) -> None:
+    text = call(*name.split(), "--help", COLUMNS="80")
+
+    assert [line for line in text.splitlines() if len(line) > 80] == []
 
 
 def test_a_name_that_is_nearly_right_is_told(tmp_path: Path) -> None:

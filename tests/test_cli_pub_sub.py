@@ -524,6 +524,7 @@ def test_the_password_may_come_from_the_environment(broker: Started) -> None:
     ("command", "options", "said"),
     [
         (PUB, ["-m", "x"], "name a topic with -t"),
+        (PUB, ["-t", "lab/#", "-m", "x"], "without the wildcards"),
         (PUB, ["-t", "t"], "exactly one of -m, -f, -l, -s and -n"),
         (PUB, ["-t", "t", "-m", "x", "-n"], "exactly one of"),
         (PUB, ["-t", "t", "-m", "x", "-q", "3"], "--qos"),
@@ -534,6 +535,9 @@ def test_the_password_may_come_from_the_environment(broker: Started) -> None:
         (PUB, ["-t", "t", "-m", "x", "-D", "publish", "content-type"], "-D needs"),
         (PUB, ["-t", "t", "-m", "x", "-V", "311", "-D", "publish", "content-type", "x"], "MQTT 5"),
         (SUB, [], "name a topic filter with -t"),
+        (SUB, ["-t", "lab/#/temp"], "'lab/#/temp' is not a Topic Filter"),
+        (SUB, ["-t", "t", "-t", "lab+/temp"], "'lab+/temp' is not a Topic Filter"),
+        (SUB, ["-U", ""], "'' is not a Topic Filter"),
         (SUB, ["-t", "t", "--will-payload", "x"], "--will-topic"),
         (SUB, ["-t", "t", "--json", "-F", "%p"], "not both"),
     ],

@@ -66,13 +66,26 @@ def _row(option: click.Option) -> str:
     given = option.default is not None and not option.is_flag and option.show_default
     default = f" Default: `{option.default}`." if given else ""
     text = " ".join((option.help or "").split()).replace("|", "\\|")
-    return f"| `{names}{value}` | {text}{default} |"
+    return f"| `{names}{value}` | {text}{_bounds(option)}{default} |"
 
 
 def _value(option: click.Option) -> str:
     """What an option's value is called."""
     if option.metavar:
         return option.metavar
-    if isinstance(option.type, click.Choice):
-        return "/".join(str(choice) for choice in option.type.choices)
-    return option.type.name.upper()
+    kind = option.type
+    if isinstance(kind, click.Choice):
+        return "/".join(str(choice) for choice in kind.choices)
+    if isinstance(kind, click.IntRange | click.FloatRange):
+        return "NUMBER"
+    return kind.name.upper()
+
+
+def _bounds(option: click.Option) -> str:
+    """From where to where a number may go, in words."""
+    kind = option.type
+    if not isinstance(kind, click.IntRange | click.FloatRange):
+        return ""
+    if kind.max is None:
+        return f" ({kind.min} or more)"
+    return f" ({kind.min} … {kind.max})"

@@ -20,10 +20,10 @@ _COMMANDS = {
 
 _EPILOG = """\b
 Examples:
-  quantummq run                            a broker for this machine, on 127.0.0.1:1883
+  quantummq run                            a broker for this machine alone
   quantummq sub -t 'lab/#' -v              print what is published under lab/
   quantummq pub -t lab/temp -m 21          publish a message
-  quantummq run --lan                      a broker for the local network, with a password
+  quantummq run --lan                      one for the network, with password
   quantummq check --config quantummq.toml  look for mistakes before starting
 """
 

@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 _EPILOG = """\b
 Examples:
   quantummq bench                             the broker on 127.0.0.1:1883
-  quantummq bench -p 1884 --pid 4711          another one; also its CPU time a message
+  quantummq bench -p 1884 --pid 4711          another one, with its CPU time
   quantummq bench -m latency -m qos1          two of the measurements
   quantummq bench --json > before.json        to compare with later
 
 \b
 Measurements:
   connect   CONNECT to CONNACK, one client after the other
-  qos0..2   messages from publisher to subscriber, each pair on a topic of its own; as many as the
-            pairs take, none is dropped
-  latency   one QoS 1 message at a time, from a client through the broker and back to it
+  qos0..2   messages from publisher to subscriber, each pair on a topic of its
+            own; as many as the pairs take, none is dropped
+  latency   one QoS 1 message at a time, from a client through the broker and
+            back to it
 
 \b
-The load is made by one Python thread: where it is the slower side, the rate is its own, not the
-broker's. CPU time a message (--pid) then still is the broker's. Brokers are compared on one
-machine, one after the other, more than once; docs/reference/performance.md does that with a
-faster generator.
+The load is made by one Python thread: where it is the slower side, the rate
+is its own, not the broker's. CPU time a message (--pid) then still is the
+broker's. Brokers are compared on one machine, one after the other, more than
+once; docs/reference/performance.md does that with a faster generator.
 """
 
 NAMES: Final = ("connect", "qos0", "qos1", "qos2", "latency")

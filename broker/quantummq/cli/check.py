@@ -11,7 +11,7 @@ from quantummq.errors import ConfigError, CredentialsError
 
 _EPILOG = """\b
 Examples:
-  quantummq check                          what `run` without options would use
+  quantummq check                          what `run` alone would use
   quantummq check --config quantummq.toml
   quantummq check --json                   for programs
 """

@@ -90,8 +90,11 @@ def connect(client: Client, connection: Connection, given: list[Property]) -> No
             clean_start=not connection.keep_session if connection.version == 5 else 3,
             properties=properties,
         )
-    except (OSError, ValueError) as error:
-        raise ClientError(f"{place}: {error}; does a broker listen there?") from None
+    except OSError as error:
+        why = f"{place}: {error.strerror or error}; does a broker listen there?"
+        raise ClientError(why) from None
+    except ValueError as error:
+        raise ClientError(f"{place}: {error}") from None
     except Exception as error:  # paho's WebSocket handshake raises classes of its own
         raise ClientError(f"{place}: {error}") from None
 

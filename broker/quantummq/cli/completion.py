@@ -5,8 +5,9 @@ from click.shell_completion import get_completion_class
 
 _EPILOG = """\b
 Examples:
-  quantummq completion bash > ~/.local/share/bash-completion/completions/quantummq
-  quantummq completion zsh  > ~/.zfunc/_quantummq
+  quantummq completion bash \\
+      > ~/.local/share/bash-completion/completions/quantummq
+  quantummq completion zsh > ~/.zfunc/_quantummq
   quantummq completion fish > ~/.config/fish/completions/quantummq.fish
 """
 

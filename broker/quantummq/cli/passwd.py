@@ -14,12 +14,12 @@ _GENERATED_BYTES = 15
 
 _EPILOG = """\b
 Examples:
-  quantummq passwd /etc/quantummq/passwords alice              asks for the password
-  quantummq passwd /etc/quantummq/passwords device1 --generate prints a new one
-  echo "$PASSWORD" | quantummq passwd passwords bob            reads it from standard input
+  quantummq passwd passwords alice               asks for the password
+  quantummq passwd passwords device1 --generate  prints a new one
+  echo "$WORD" | quantummq passwd passwords bob  reads it from standard input
   quantummq passwd passwords bob --delete
   quantummq passwd passwords --list
-  quantummq passwd scram-keys alice --scram                    for authentication.scram_file
+  quantummq passwd scram alice --scram           for authentication.scram_file
 
 A running broker reads the file again within seconds.
 """

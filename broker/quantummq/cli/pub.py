@@ -19,10 +19,10 @@ from quantummq.cli.connection import (
 _EPILOG = """\b
 Examples:
   quantummq pub -t lab/temp -m 21
-  quantummq pub -t lab/temp -m 21 -q 1 -r             QoS 1, retained
-  quantummq pub -t lab/temp -r -n                     remove the retained message
-  quantummq pub -t cam/picture -f picture.jpg         a file
-  sensor | quantummq pub -t lab/log -l                each line of standard input
+  quantummq pub -t lab/temp -m 21 -q 1 -r        QoS 1, retained
+  quantummq pub -t lab/temp -r -n                remove the retained message
+  quantummq pub -t cam/picture -f picture.jpg    a file
+  sensor | quantummq pub -t lab/log -l           each line of standard input
   quantummq pub -L mqtts://me:secret@broker.example/lab/temp -m 21
   quantummq pub -t a -m b -D publish user-property key value
 """
@@ -104,6 +104,9 @@ def command(
     name = topic or url_topic
     if name is None:
         raise click.UsageError("name a topic with -t")
+    if "+" in name or "#" in name:
+        why = f"{name!r} is a Topic Filter; name one topic, without the wildcards + and #"
+        raise click.UsageError(why)
     sources = [message is not None, file is not None, stdin_line, stdin_file, null_message]
     if sum(sources) != 1:
         raise click.UsageError("give exactly one of -m, -f, -l, -s and -n")

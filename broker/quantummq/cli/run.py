@@ -12,10 +12,10 @@ Examples:
   quantummq run
       a broker for this machine alone, without a password, on 127.0.0.1:1883
   quantummq run --lan
-      a broker for the local network; the password is made and printed on the first start
+      a broker for the local network; the first start prints a password
   quantummq run --listen 127.0.0.1:1884 --listen unix:/tmp/q.sock
       other addresses; MQTT and WebSocket share a port
-  QUANTUMMQ_TLS__CERTIFICATE=s.pem QUANTUMMQ_TLS__KEY=s.key quantummq run --listen tls://[::]:8883
+  QUANTUMMQ_LIMITS__CONNECTIONS=50000 quantummq run
       any key of the configuration may come from the environment
   quantummq run --config /etc/quantummq/quantummq.toml
 

@@ -17,19 +17,21 @@ from quantummq.cli.connection import (
 
 _EPILOG = """\b
 Examples:
-  quantummq sub -t 'lab/#' -v                    topic and payload, a line each
-  quantummq sub -t lab/temp -C 1 -W 5            one message, five seconds at most
-  quantummq sub -t '#' --json                    a JSON object per message
-  quantummq sub -t '#' -F '%I %t %q %x'          a format of your own
+  quantummq sub -t 'lab/#' -v                topic and payload, a line each
+  quantummq sub -t lab/temp -C 1 -W 5        one message, in five seconds
+  quantummq sub -t '#' --json                a JSON object per message
+  quantummq sub -t '#' -F '%I %t %q %x'      a format of your own
   quantummq sub -t 'old/#' --remove-retained -W 2
-  quantummq sub -i desk -c -q 1 -t 'lab/#'       a session that waits while you are away
+  quantummq sub -i desk -c -q 1 -t 'lab/#'   a session that outlives this one
 
 \b
 Formats of -F:
-  %t topic  %p payload  %x %X payload in hex  %l its length  %q QoS  %r retain  %m packet id
-  %I time (ISO 8601)  %U time (Unix)  %@X strftime's %X  %j %J JSON, %J with a JSON payload
-  %A alias  %C content type  %D correlation data  %E expiry  %F payload format
-  %P user properties  %R response topic  %S subscription ids  %% a percent sign
+  %t topic  %p payload  %x %X payload in hex  %l its length  %q QoS
+  %r retain  %m packet id  %j JSON  %J JSON with a JSON payload
+  %I time (ISO 8601)  %U time (Unix)  %@X strftime's %X  %% a percent sign
+  %A alias  %C content type  %D correlation data  %E expiry
+  %F payload format  %P user properties  %R response topic
+  %S subscription ids
   \\n \\t \\0 and the like; %10t, %-10t and %05l set a width
 """
 
@@ -84,8 +86,20 @@ class Wanted:
 @click.option("-T", "--filter-out", multiple=True, help="Do not print what matches this filter.")
 @click.option("-U", "--unsubscribe", multiple=True, help="Unsubscribe from this filter.")
 @click.option("-q", "--qos", default=0, type=click.IntRange(0, 2), help="QoS.  [0]")
-@click.option("-C", "count", default=0, type=click.IntRange(0), help="End after COUNT messages.")
-@click.option("-W", "timeout", default=0.0, type=click.FloatRange(0), help="End after SECONDS.")
+@click.option(
+    *("-C", "count"),
+    default=0,
+    type=click.IntRange(0),
+    metavar="COUNT",
+    help="End after COUNT messages.",
+)
+@click.option(
+    *("-W", "timeout"),
+    default=0.0,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="End after SECONDS.",
+)
 @click.option("-F", "form", default="", metavar="FORMAT", help="Print messages so; see below.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per message.")
 @click.option("--pretty", is_flag=True, help="Spread JSON over lines.")
@@ -137,6 +151,8 @@ def command(
     topics = (*filters, url_topic) if url_topic else filters
     if not topics and not unsubscribe:
         raise click.UsageError("name a topic filter with -t")
+    for each in (*topics, *filter_out, *unsubscribe):
+        _check_filter(each)
     if as_json and form:
         raise click.UsageError("give --json or -F, not both")
     wanted = Wanted(
@@ -162,3 +178,16 @@ def command(
     from quantummq.cli.subscribing import subscribe
 
     sys.exit(subscribe(wanted))
+
+
+def _check_filter(topic_filter: str) -> None:
+    """Whether the wildcards are where MQTT 5 §4.7.1 allows them.
+
+    Raises:
+        click.UsageError: they are not, or it is empty.
+    """
+    *levels, last = topic_filter.split("/")
+    misplaced = [level for level in levels if (len(level) > 1 and "+" in level) or "#" in level]
+    if not topic_filter or misplaced or (len(last) > 1 and ("+" in last or "#" in last)):
+        why = "+ stands for one whole level, # for all that follow, at the end"
+        raise click.UsageError(f"{topic_filter!r} is not a Topic Filter: {why}")
