@@ -39,7 +39,7 @@ def check(
         # A value of another kind, or out of range.
         ("[limits]\nsessions = 0", ["limits.sessions", "greater than or equal to 1", "it is 0"]),
         ('[log]\nlevel = "loud"', ["log.level", "'debug', 'info'", "it is 'loud'"]),
-        ('[limits]\nsessions = "many"', ["limits.sessions", "integer", "it is 'many'"]),
+        ('[limits]\nsessions = "many"', ["limits.sessions", "a whole number", "it is 'many'"]),
         # An address: what to write.
         ('[[listener]]\naddress = "http://x"', ["listener[0].address", "write one like tcp://"]),
         ('[[listener]]\naddress = "::1:1883"', ["in brackets"]),

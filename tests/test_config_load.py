@@ -146,6 +146,27 @@ def test_a_value_that_cannot_be_used_is_refused(tmp_path: Path, text: str, where
     assert any(key.endswith(where) for key in found), found
 
 
+@pytest.mark.parametrize(
+    ("text", "where", "why"),
+    [
+        ("[log]\nlevel = 5", "log.level", "should be 'debug', 'info', 'warning' or 'error'"),
+        ("broker = 5", "broker", "should be a table; it is 5"),
+        ("[broker]\nanonymous = []", "broker.anonymous", "should be true or false"),
+        ("[broker]\ndata_dir = 5", "broker.data_dir", "should be a path in quotation marks"),
+        ("[broker]\nshutdown_deadline_s = {}", "broker.shutdown_deadline_s", "should be a number"),
+        ("[limits]\nsessions = 1.5", "limits.sessions", "should be a whole number; it is 1.5"),
+        ("[listener]\nname = 'a'", "listener", "each with a [[listener]] of its own"),
+        ("[[listener]]\nname = 5", "listener[0].name", "should be text in quotation marks"),
+        ("[[listener]]\nproxy.trusted = 5", "listener[0].proxy.trusted", '["one", "two"]'),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_the_words_of_toml(
+    tmp_path: Path, text: str, where: str, why: str
+) -> None:
+    """Whoever writes the file does not know Python's tuples and paths."""
+    assert why in faults(tmp_path, text)[where]
+
+
 def test_a_file_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--config"):
         load_config(tmp_path / "absent.toml", environ={})

@@ -13,6 +13,20 @@ from quantummq.errors import ConfigError
 
 Location = Sequence[int | str]
 
+# Where pydantic's words are those of Python, not of TOML: by the type of the fault.
+_WORDS: Final = {
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "int_from_float": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "model_type": "should be a table",
+    "path_type": "should be a path in quotation marks",
+    "string_type": "should be text in quotation marks",
+}
+
 # Values people may see again in a message; longer ones and tables say nothing.
 _SHOWN_CHARACTERS_MAX: Final = 80
 
@@ -74,8 +88,18 @@ def _explain(fault: ErrorDetails) -> ConfigError:
     cause: Any = fault.get("ctx", {}).get("error")
     if fault["type"] == "value_error" and cause is not None:
         return ConfigError(where, str(cause))
-    message = fault["msg"].removeprefix("Input ").rstrip(".")
+    if fault["type"] == "tuple_type":
+        message = f"should be a list, {_list_like(location)}"
+    else:
+        message = _WORDS.get(fault["type"]) or fault["msg"].removeprefix("Input ").rstrip(".")
     return ConfigError(where, f"{message}; {_shown(fault['input'])}")
+
+
+def _list_like(location: Location) -> str:
+    """How a list is written at `location`."""
+    if location == ("listener",):
+        return "each with a [[listener]] of its own"
+    return 'such as ["one", "two"]'
 
 
 def _shown(value: object) -> str:

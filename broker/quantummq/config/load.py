@@ -28,12 +28,10 @@ class Overrides:
     Attributes:
         listen: Addresses that replace every configured listener; empty: leave them.
         data_dir: The data folder, or None.
-        password_file: The password file, or None.
     """
 
     listen: Sequence[str] = ()
     data_dir: Path | None = None
-    password_file: Path | None = None
 
 
 def load_config(
@@ -151,12 +149,8 @@ def _apply(raw: dict[str, Any], overrides: Overrides) -> None:
             {"address": address, "name": name}
             for address, name in zip(overrides.listen, _names(overrides.listen), strict=True)
         ]
-    for table, key, value in (
-        ("broker", "data_dir", overrides.data_dir),
-        ("authentication", "password_file", overrides.password_file),
-    ):
-        if value is not None and isinstance(raw.setdefault(table, {}), dict):
-            raw[table][key] = value
+    if overrides.data_dir is not None and isinstance(raw.setdefault("broker", {}), dict):
+        raw["broker"]["data_dir"] = overrides.data_dir
 
 
 def _names(addresses: Sequence[str]) -> list[str]:
