@@ -24,6 +24,7 @@ max_inflight_messages 0
 set_tcp_nodelay true
 """
 START_S = 20
+FLOOR_NAME = "floor"
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class Machine:
     """Who runs where.
 
     Attributes:
+        floor: The program that only forwards.
         broker_cpu: Of a broker with one thread.
         generator_cpu: Of the load.
         certificates: What both brokers show.
     """
 
+    floor: Path
     broker_cpu: int
     generator_cpu: int
     certificates: Certificates
@@ -64,11 +67,11 @@ class Broker:
 
     Attributes:
         name: In the tables.
-        shards: Threads of ours; None is mosquitto.
+        shards: Threads of ours; 0 where it is not ours.
     """
 
     name: str
-    shards: int | None
+    shards: int
 
     @contextmanager
     def started(self, machine: Machine, *, tls: bool = False) -> Generator[Running]:
@@ -86,8 +89,7 @@ class Broker:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             ports = (port, tls_port)
-            make = _mosquitto if self.shards is None else _quantummq
-            command = make(folder, ports, machine.certificates)
+            command = self._command(folder, ports, machine)
             log = folder / "log"
             with running_on(cpus), log.open("wb") as output:
                 process = subprocess.Popen(
@@ -95,7 +97,7 @@ class Broker:
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
                     # mosquitto tells of every connection; a file system is not what is measured.
-                    stdout=subprocess.DEVNULL if self.shards is None else output,
+                    stdout=output if self.shards else subprocess.DEVNULL,
                     stderr=subprocess.STDOUT,
                 )
             try:
@@ -105,8 +107,17 @@ class Broker:
                 process.terminate()
                 process.wait()
 
+    def _command(self, folder: Path, ports: tuple[int, int], machine: Machine) -> list[str]:
+        """Writes its configuration; its command."""
+        if self.shards:
+            return _quantummq(folder, ports, machine.certificates)
+        if self.name == FLOOR_NAME:
+            return [str(machine.floor), str(ports[0])]
+        return _mosquitto(folder, ports, machine.certificates)
 
-MOSQUITTO = Broker("mosquitto", None)
+
+MOSQUITTO = Broker("mosquitto", 0)
+FLOOR = Broker(FLOOR_NAME, 0)
 ONE_SHARD = Broker("QuantumMQ", 1)
 TWO_SHARDS = Broker("two shards", 2)
 

@@ -39,6 +39,9 @@ HOW = """
 - QuantumMQ runs with its defaults. mosquitto runs with `max_queued_messages 0`,
   `max_inflight_messages 0` and `set_tcp_nodelay true`, without which it would drop messages or
   wait for acknowledgements of TCP.
+- The floor is `tests/bench/mqttload/src/bin/floor.rs`, which reads, forwards and writes, and does
+  nothing else a broker does. Where one message is under way, and where clients come and go, the
+  kernel's work is nearly all there is, and no broker's ratio to mosquitto can be below the floor's.
 - Beside 50,000 subscriptions, `tests/bench/churn.py` makes 1,000 pairs of SUBSCRIBE and
   UNSUBSCRIBE a second with 5,000 other wildcard filters, half of which begin with a wildcard.
   What they cost is in the figure; it is compared with that of our broker without them.
@@ -66,11 +69,14 @@ class Comparison:
     lines: Sequence[Line]
 
 
-def markdown(comparisons: Sequence[Comparison], rounds: int) -> str:
+def markdown(comparisons: Sequence[Comparison], rounds: int, repeats: Sequence[str]) -> str:
     """The page."""
     text = HEAD + f"Measured on {_machine()}, beside mosquitto {mosquitto_version()}.\n"
     for comparison in comparisons:
         text += f"\n## {comparison.title}\n\n" + _table(comparison)
+    if repeats:
+        text += "\nRuns that failed and were made again:\n\n"
+        text += "".join(f"- {repeat}\n" for repeat in repeats)
     return text + HOW.format(rounds=rounds)
 
 

@@ -33,7 +33,8 @@ def main() -> int:
     scenarios = [each for each in SCENARIOS if not options.only or each.name in options.only]
     with tempfile.TemporaryDirectory() as folder:
         certificates = write_certificates(Path(folder))
-        bench = Bench(options.generator, Machine(cpus[0], cpus[1], certificates))
+        floor = options.generator.with_name("floor")
+        bench = Bench(options.generator, Machine(floor, cpus[0], cpus[1], certificates))
         found = results.run(bench, scenarios, options.rounds)
     _tell(found, scenarios, options)
     return 0
@@ -67,6 +68,9 @@ def _tell(found: Results, scenarios: Sequence[Scenario], options: argparse.Names
     comparisons = [
         Comparison("Beside mosquitto", ("mosquitto", "QuantumMQ"), results.lines(found, scenarios)),
         Comparison(
+            "Above the floor", ("floor", "QuantumMQ"), results.above_floor(found, scenarios)
+        ),
+        Comparison(
             "While subscriptions change",
             ("without", "beside churn"),
             results.beside_churn(found, scenarios),
@@ -74,10 +78,11 @@ def _tell(found: Results, scenarios: Sequence[Scenario], options: argparse.Names
         Comparison("Two shards", ("one shard", "two shards"), results.two_shards(found, scenarios)),
     ]
     if not options.only and not options.no_page:
-        PAGE.write_text(page.markdown(comparisons, options.rounds), encoding="utf-8")
+        PAGE.write_text(page.markdown(comparisons, options.rounds, found.repeats), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}", file=sys.stderr)
     if options.json:
         facts = {
+            "repeats": list(found.repeats),
             "tables": {each.title: [_facts(line) for line in each.lines] for each in comparisons},
             "runs": [
                 {"scenario": scenario, "broker": broker, "figures": [dict(run) for run in runs]}

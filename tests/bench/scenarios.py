@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import generator, tls_load
-from tests.bench.brokers import MOSQUITTO, ONE_SHARD, TWO_SHARDS, Broker, Machine, Running
+from tests.bench.brokers import FLOOR, MOSQUITTO, ONE_SHARD, TWO_SHARDS, Broker, Machine, Running
 from tests.bench.churn import churning
 from tests.bench.process import rss_bytes
 
@@ -14,6 +14,10 @@ from tests.bench.process import rss_bytes
 SECONDS: Final = 3
 # A subscription's memory and a message's CPU time are taken with so many of them.
 SUBSCRIPTIONS: Final = 50_000
+
+# Who is measured, and who besides where the kernel has the largest part.
+ALL: Final = (MOSQUITTO, ONE_SHARD, TWO_SHARDS)
+WITH_FLOOR: Final = (MOSQUITTO, FLOOR, ONE_SHARD, TWO_SHARDS)
 
 Figures = Mapping[str, float]
 
@@ -69,7 +73,7 @@ class Scenario:
     name: str
     rows: Sequence[Row]
     run: Callable[[Bench, Running], Figures]
-    brokers: Sequence[Broker] = (MOSQUITTO, ONE_SHARD, TWO_SHARDS)
+    brokers: Sequence[Broker] = ALL
     tls: bool = False
 
 
@@ -117,9 +121,15 @@ def _tls(bench: Bench, broker: Running) -> Figures:
     }
 
 
-def _messages(name: str, what: str, ratio_max: float | None, *arguments: str) -> Scenario:
+def _messages(
+    name: str,
+    what: str,
+    ratio_max: float,
+    *arguments: str,
+    brokers: Sequence[Broker] = ALL,
+) -> Scenario:
     row = Row(what, "µs CPU/message", "broker_cpu_us_per_msg", ratio_max, digits=3)
-    return Scenario(name, (row,), _load(*arguments))
+    return Scenario(name, (row,), _load(*arguments), brokers)
 
 
 _CPU_AT_50_000 = Row(
@@ -150,7 +160,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     _messages(
         "pairs", "100 pairs, one message under way", 0.75,
         *_PAIRS, "--publishers", "100", "--subscribers", "100",
-        "--outstanding", "1", "--batch", "1", "--coalesce", "1",
+        "--outstanding", "1", "--batch", "1", "--coalesce", "1", brokers=WITH_FLOOR,
     ),
     Scenario(
         "topics",
@@ -199,6 +209,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
             ),
         ),
         _load("storm"),
+        WITH_FLOOR,
     ),
     Scenario(
         "connections",
