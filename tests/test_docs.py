@@ -149,6 +149,47 @@ def test_the_examples_of_a_page_work(page: Path, settings: Path, tmp_path: Path)
                 raise
 
 
+def commands(page: Path) -> list[str]:
+    """What a page shows to be typed, line by line."""
+    lines = [line for each in examples(page) for line in each.text.splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+def test_the_first_minute_of_the_readme_works(tmp_path: Path) -> None:
+    """Its `pub` and `sub`; the message is retained, so that it is there whichever is first."""
+    program = str(Path(sys.executable).with_name("quantummq"))
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    shown = [line for line in commands(ROOT / "README.md") if line.startswith(".venv/bin/")]
+    sub, pub = [line.replace(".venv/bin/quantummq", program) for line in shown]
+
+    with started([program, "run", "--listen", "tcp://127.0.0.1:0"], environment) as broker:
+        port = broker.address.rpartition(":")[2]
+        reader = Reader(tmp_path, tmp_path, 0, ExitStack(), environment=environment)
+        reader.run("sh", "-ec", f"{pub} -p {port} -r")
+        reader.run("sh", "-ec", f"{sub} -p {port} -C 1 -W 20")
+
+    assert reader.printed == "lab/temp 21.5\n"
+
+
+def test_the_make_commands_of_the_readme_start_a_broker() -> None:
+    shown = [line for line in commands(ROOT / "README.md") if line.startswith("make run")]
+    starts = [
+        subprocess.run(
+            ["sh", "-ec", line.replace("make", "make --dry-run", 1)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()[-1]
+        for line in shown
+    ]
+
+    assert [each.strip() for each in starts] == [
+        "exec .venv/bin/quantummq run",
+        "exec .venv/bin/quantummq run --lan",
+    ]
+
+
 def test_every_page_is_reached_from_the_index() -> None:
     reached: set[Path] = set()
     waiting = [DOCS / "index.md"]
