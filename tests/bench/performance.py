@@ -33,8 +33,9 @@ def main() -> int:
     scenarios = [each for each in SCENARIOS if not options.only or each.name in options.only]
     with tempfile.TemporaryDirectory() as folder:
         certificates = write_certificates(Path(folder))
-        floor = options.generator.with_name("floor")
-        bench = Bench(options.generator, Machine(floor, cpus[0], cpus[1], certificates))
+        generator = options.generator.resolve()
+        floor = generator.with_name("floor")
+        bench = Bench(generator, Machine(floor, cpus[0], cpus[1], certificates))
         found = results.run(bench, scenarios, options.rounds)
     _tell(found, scenarios, options)
     return 0
