@@ -20,6 +20,15 @@ def test_what_rose_is_told_with_by_how_much(caplog: pytest.LogCaptureFixture) ->
     assert facts_of(caplog.records[0])["count"] == 3
 
 
+def test_a_limit_of_connections_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing else would say why clients are cut off before they send a byte."""
+    with caplog.at_level(logging.WARNING):
+        tell_rises({"connections_refused": 0}, {"connections_refused": 7})
+
+    assert "a limit" in caplog.records[0].getMessage()
+    assert facts_of(caplog.records[0])["count"] == 7
+
+
 async def test_every_counter_that_is_told_is_one_of_the_brokers() -> None:
     config = Config.model_validate({"listener": [{"address": "tcp://127.0.0.1:0"}]})
 

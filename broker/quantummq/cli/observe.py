@@ -15,6 +15,7 @@ SUMMARY_INTERVAL_S: Final = 10.0
 
 # Counters worth a line when they rise, with what to say.
 TOLD: Final = {
+    "connections_refused": "connections closed at once: a limit, or no trusted PROXY sender",
     "connects_refused": "CONNECTs were refused",
     "violations": "connections ended for a violation of the standard",
     "dropped_output_full": "QoS 0 messages dropped: their receivers read too slowly",
