@@ -43,10 +43,12 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def page(root: Path) -> str:
     """The page's text; `root` is the repository's folder, whose package is the one imported."""
     parts = [INTRODUCTION]
+    short: list[str] = importlib.import_module("quantummq").__all__
     for module, names in PUBLIC.items():
         for name in names:
             definition = _definition(getattr(importlib.import_module(module), name), root)
-            parts += _thing(name, f"from {module} import {name}", definition)
+            home = "quantummq" if name in short else module
+            parts += _thing(name, f"from {home} import {name}", definition)
     return "\n".join(parts) + "\n"
 
 
