@@ -10,8 +10,9 @@ pub struct Limits {
     pub session_queue_bytes: u64,
     /// Messages in all queues together; at the limit a new one is dropped and counted.
     pub queued_messages: u64,
-    /// Bytes in all queues, under way to lasting sessions and in wills together; same policy, and a
-    /// CONNECT whose will does not fit is refused with 0x97.
+    /// Bytes in all queues, under way to lasting sessions, in wills and in the long names of
+    /// sessions together; same policy, and a CONNECT whose will or name does not fit is refused
+    /// with 0x97.
     pub queued_bytes: u64,
     /// Sessions, connected or not; at the limit a new one is refused with 0x97.
     pub sessions: u32,

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use crate::message::SharedMessage;
 use crate::store::Ticket;
 
+/// A topic of this length takes twice the time of a short one to look at.
+const STEP_BYTES: usize = 256;
+
 /// Retained messages by topic.
 #[derive(Debug, Default)]
 pub struct RetainedStore {
@@ -99,27 +102,29 @@ impl RetainedStore {
     }
 
     /// Collects messages whose topic matches `filter` (mount point included), in byte order of
-    /// topics from `from` on, at most `max`. Says where to go on, or `None` when it is through.
+    /// topics from `from` on, at most `max`, and looks at about `steps` topics, which it counts
+    /// down, long ones as several. Says where to go on, or `None` when it is through.
     pub fn collect(
         &self,
         filter: &str,
         from: Option<Position>,
         max: usize,
+        steps: &mut usize,
         found: &mut Vec<SharedMessage>,
     ) -> Option<Position> {
         let filter = filter.as_bytes();
-        if !filter.contains(&b'+') && !filter.contains(&b'#') {
+        if *steps > 0 && !filter.contains(&b'+') && !filter.contains(&b'#') {
+            *steps -= 1;
             found.extend(self.get(filter).map(Arc::clone));
             return None;
         }
-        // A batch looks at a bounded number of topics, so that the lock is held briefly.
-        let steps_max = max.saturating_mul(8).max(1_024);
         let mut at = from.unwrap_or_else(|| Bound::Included(literal_prefix(filter).to_vec()));
         let limit = found.len() + max;
-        for _ in 0..steps_max {
+        while *steps > 0 {
             let range = (at.as_ref().map(Vec::as_slice), Bound::Unbounded);
             let entry = self.messages.range::<[u8], _>(range).next()?;
             let topic = entry.0.topic();
+            *steps = steps.saturating_sub(1 + topic.len() / STEP_BYTES);
             at = match compare(filter, topic) {
                 Step::Matches => {
                     found.push(Arc::clone(&entry.0));
@@ -243,9 +248,10 @@ mod tests {
 
     fn all(store: &RetainedStore, filter: &str, batch: usize) -> Vec<String> {
         let mut found = Vec::new();
-        let mut position = store.collect(filter, None, batch, &mut found);
+        let mut position = store.collect(filter, None, batch, &mut 0, &mut found);
         while let Some(from) = position.take() {
-            position = store.collect(filter, Some(from), batch, &mut found);
+            let mut steps = batch;
+            position = store.collect(filter, Some(from), batch, &mut steps, &mut found);
         }
         found.iter().map(|message| String::from_utf8_lossy(message.topic()).into()).collect()
     }

@@ -81,8 +81,9 @@ impl Shared {
         let mut found = Vec::new();
         let mut from = None;
         loop {
-            from =
-                self.retained_store().collect(filter, from.take(), max - found.len(), &mut found);
+            let left = max - found.len();
+            let mut steps = left.saturating_mul(8).max(1_024); // The lock is held briefly.
+            from = self.retained_store().collect(filter, from, left, &mut steps, &mut found);
             found.retain(|message| !message.is_expired(now_ms));
             if from.is_none() || found.len() >= max {
                 break;

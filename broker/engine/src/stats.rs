@@ -46,7 +46,7 @@ counters! {
     bytes_sent,
     /// Messages in session queues now.
     queued_messages,
-    /// Bytes in session queues, in wills and sent to lasting sessions but not acknowledged, now.
+    /// Bytes in session queues, wills, long session names and unacknowledged messages, now.
     queued_bytes,
     /// QoS 0 messages dropped because the receiver's output buffer was full.
     dropped_output_full,

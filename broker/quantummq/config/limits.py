@@ -33,8 +33,9 @@ class Limits(Table):
     )
     queued_bytes: Bytes = Field(
         default=1024 * _MIB,
-        description="Bytes of all queues, wills and messages that lasting sessions have not "
-        "acknowledged; a new message is dropped, a CONNECT whose will does not fit gets 0x97.",
+        description="Bytes of all queues, wills, messages that lasting sessions have not "
+        "acknowledged, and names of sessions above 256 bytes; a new message is dropped, a CONNECT "
+        "whose will or name does not fit gets 0x97.",
     )
     subscriptions_per_session: Count = Field(
         default=100_000,

@@ -6,6 +6,9 @@ use crate::codec::encode;
 use crate::codec::packet::{PublishOut, Version};
 use crate::message::Publication;
 
+/// The longest topic and the longest copied payload; only User Properties make it more.
+const KEPT_MAX: usize = 128 * 1024;
+
 /// The frames of the message that is being routed.
 #[derive(Debug, Default)]
 pub struct Frames {
@@ -22,10 +25,14 @@ struct Frame {
 }
 
 impl Frames {
-    /// Forgets the last message, keeps the buffers.
+    /// Forgets the last message, keeps the buffers unless they are large.
+    #[inline]
     pub fn reset(&mut self) {
         for frame in &mut self.frames {
             frame.is_valid = false;
+            if frame.bytes.capacity() > KEPT_MAX {
+                frame.bytes = Vec::new();
+            }
         }
     }
 

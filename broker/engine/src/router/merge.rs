@@ -33,9 +33,14 @@ impl<'a> Merge<'a> {
         } else {
             all.sort_by_key(|subscriber| subscriber.queue);
         }
-        matched.targets.reserve_exact(all.len());
         for subscriber in all {
             push(&mut matched, subscriber);
+        }
+        // It may stay in the cache for long.
+        matched.targets.shrink_to_fit();
+        for overlap in &mut matched.overlaps {
+            overlap.shrink_to_fit();
+            matched.overlapping += overlap.len();
         }
         matched
     }

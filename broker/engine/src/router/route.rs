@@ -145,8 +145,24 @@ pub struct Matched {
     pub targets: Vec<Target>,
     /// See `Target::overlap`.
     pub overlaps: Vec<Overlap>,
+    /// Subscriptions in all of `overlaps`.
+    pub overlapping: usize,
     /// Shared groups.
     pub groups: Vec<GroupRoute>,
+}
+
+impl Matched {
+    /// How many subscriptions and groups a delivery looks through.
+    #[inline]
+    pub fn work(&self) -> usize {
+        self.targets.len() + self.overlapping + self.groups.len()
+    }
+
+    /// The same with all members: a cached match may be the last to hold a list of them.
+    fn weight(&self) -> usize {
+        let members: usize = self.groups.iter().map(|group| group.members.len()).sum();
+        self.work() + members
+    }
 }
 
 /// The result of a match in the shape the hot path takes it.
@@ -170,11 +186,11 @@ impl Route {
         }
     }
 
-    /// What it weighs in the cache: how many targets and members it holds.
+    /// What it weighs in the cache: how many subscriptions, groups and members it holds.
     pub fn weight(&self) -> usize {
         match self {
             Self::None | Self::One(_) => 1,
-            Self::Set(matched) => matched.targets.len() + matched.groups.len() + 1,
+            Self::Set(matched) => matched.weight() + 1,
         }
     }
 }

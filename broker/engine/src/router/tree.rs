@@ -127,24 +127,24 @@ impl Tree {
         Some((&group.name, &group.filter))
     }
 
-    /// Who wants the messages of `topic` (MQTT 5 §4.7).
-    pub fn route(&self, topic: &[u8]) -> Route {
+    /// Who wants the messages of `topic` (MQTT 5 §4.7), and how many nodes were looked at.
+    pub fn route(&self, topic: &[u8]) -> (Route, usize) {
         let mut merge = Merge::default();
         if let Some(leaf) = std::str::from_utf8(topic).ok().and_then(|name| self.exact.get(name)) {
             merge.add(leaf);
         }
-        self.wild.each_match(topic, |leaf| merge.add(leaf));
+        let steps = self.wild.each_match(topic, |leaf| merge.add(leaf));
         let groups: Vec<GroupRoute> = merge.groups().filter_map(|id| self.group(id)).collect();
         let mut matched = merge.finish();
         matched.groups = groups;
-        Route::new(matched)
+        (Route::new(matched), steps)
     }
 
-    /// Whether a filter that begins with a wildcard matches `topic`.
-    pub fn has_wildcard_first(&self, topic: &[u8]) -> bool {
+    /// Whether a filter that begins with a wildcard matches `topic`, and the same number.
+    pub fn has_wildcard_first(&self, topic: &[u8]) -> (bool, usize) {
         let mut found = false;
-        self.wild.each_wildcard_first(topic, |_| found = true);
-        found
+        let steps = self.wild.each_wildcard_first(topic, |_| found = true);
+        (found, steps)
     }
 
     fn count_new(&mut self, is_new: bool, filter: &str) {

@@ -155,25 +155,33 @@ impl Trie {
         node.parent
     }
 
-    /// Calls `hit` with the leaf of each filter that matches `topic` (MQTT 5 §4.7).
-    pub fn each_match<'a>(&'a self, topic: &[u8], hit: impl FnMut(&'a Leaf)) {
-        self.walk(topic, false, hit);
+    /// Calls `hit` with the leaf of each filter that matches `topic` (MQTT 5 §4.7); how many nodes
+    /// it looked at.
+    pub fn each_match<'a>(&'a self, topic: &[u8], hit: impl FnMut(&'a Leaf)) -> usize {
+        self.walk(topic, false, hit)
     }
 
     /// The same for those filters alone that begin with a wildcard.
-    pub fn each_wildcard_first<'a>(&'a self, topic: &[u8], hit: impl FnMut(&'a Leaf)) {
-        self.walk(topic, true, hit);
+    pub fn each_wildcard_first<'a>(&'a self, topic: &[u8], hit: impl FnMut(&'a Leaf)) -> usize {
+        self.walk(topic, true, hit)
     }
 
-    fn walk<'a>(&'a self, topic: &[u8], wildcard_first: bool, mut hit: impl FnMut(&'a Leaf)) {
+    fn walk<'a>(
+        &'a self,
+        topic: &[u8],
+        wildcard_first: bool,
+        mut hit: impl FnMut(&'a Leaf),
+    ) -> usize {
         if self.edges.is_empty() && self.node(ROOT).is_none_or(|root| root.many.is_none()) {
-            return;
+            return 0;
         }
+        let mut steps = 0;
         // A wildcard at the start does not match a topic that begins with `$` [MQTT-4.7.2-1].
         let reserved = topic.first() == Some(&b'$');
         let mut ahead: Vec<(u32, Option<&[u8]>)> = Vec::with_capacity(8);
         ahead.push((ROOT, Some(topic)));
         while let Some((id, rest)) = ahead.pop() {
+            steps += 1;
             let Some(node) = self.node(id) else { continue };
             let wildcard_allowed = id != ROOT || !reserved;
             if let (Some(leaf), true) = (&node.many, wildcard_allowed) {
@@ -204,6 +212,7 @@ impl Trie {
                 ahead.push((child, next));
             }
         }
+        steps
     }
 }
 

@@ -48,9 +48,10 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Bytes of the message that is kept.
+    /// Bytes of the message that is kept, and of what goes with it.
     fn size(&self) -> u64 {
-        self.message.as_ref().map_or(0, |message| message.size())
+        let message = self.message.as_ref().map_or(0, |message| message.size());
+        message + self.identifiers.bytes()
     }
 
     fn resend(&self) -> Resend {
@@ -229,6 +230,7 @@ impl Inflight {
         let size = sent.size();
         sent.stage = Stage::Pubcomp;
         sent.message = None;
+        sent.identifiers = Identifiers::None;
         sent.charge = None;
         self.bytes -= size;
         true

@@ -51,6 +51,8 @@ pub struct Session {
     pub will: Option<Box<SessionWill>>,
     /// Retained messages that are still to be sent to new subscriptions.
     pub replays: Option<Box<Replays>>,
+    /// It waits for its turn to read on in the retained store.
+    pub is_reading: bool,
     /// Its state towards shared groups, if it is in one.
     pub group_state: Option<Arc<SharedState>>,
     /// The host's side, if this is a host subscription.
@@ -59,6 +61,8 @@ pub struct Session {
     pub timer_ms: u64,
     /// When it ends, in engine milliseconds; counts while not connected. 0: not running.
     pub ends_at_ms: u64,
+    /// What long names take of the limit of all queues.
+    pub name_charge: Option<Box<Charge>>,
     /// Messages dropped for it.
     pub dropped: u64,
     /// Dropped messages not yet told by an event.
@@ -107,10 +111,12 @@ impl Session {
             received: None,
             will: None,
             replays: None,
+            is_reading: false,
             group_state: None,
             host: None,
             timer_ms: 0,
             ends_at_ms: 0,
+            name_charge: None,
             dropped: 0,
             dropped_untold: 0,
         }

@@ -29,6 +29,15 @@ impl Identifiers {
         }
     }
 
+    /// Bytes they take beyond themselves: tens of thousands of subscriptions may overlap.
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::None | Self::One(_) => 0,
+            Self::Many(identifiers) => size_of_val::<[u32]>(identifiers) as u64,
+        }
+    }
+
     /// From a Subscription Identifier, 0 for none.
     #[inline]
     pub const fn from_one(identifier: u32) -> Self {
@@ -51,6 +60,14 @@ pub struct Queued {
     pub identifiers: Identifiers,
     /// What it waits for at QoS 2: the commit that its publisher's PUBREC waits for.
     pub ticket: Ticket,
+}
+
+impl Queued {
+    /// What it takes of the limits of bytes.
+    #[inline]
+    pub fn size(&self) -> u64 {
+        self.message.size() + self.identifiers.bytes()
+    }
 }
 
 /// A session's queue; while nothing waits it holds no memory.
@@ -78,7 +95,7 @@ impl Queue {
         self.0.is_none()
     }
 
-    /// Bytes of topics, properties and payloads.
+    /// Bytes of topics, properties, payloads and Subscription Identifiers.
     pub fn bytes(&self) -> u64 {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
@@ -92,7 +109,7 @@ impl Queue {
     /// Appends a message; the limits are the caller's to keep.
     pub fn push(&mut self, queued: Queued) {
         let waiting = self.0.get_or_insert_default();
-        waiting.bytes += queued.message.size();
+        waiting.bytes += queued.size();
         waiting.at_qos_0 += u32::from(queued.qos == 0);
         waiting.messages.push_back(queued);
     }
@@ -106,7 +123,7 @@ impl Queue {
     pub fn pop(&mut self) -> Option<Queued> {
         let waiting = self.0.as_mut()?;
         let queued = waiting.messages.pop_front()?;
-        waiting.bytes -= queued.message.size();
+        waiting.bytes -= queued.size();
         waiting.at_qos_0 -= u32::from(queued.qos == 0);
         if waiting.messages.is_empty() {
             self.0 = None;

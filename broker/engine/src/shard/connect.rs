@@ -17,6 +17,10 @@ use crate::session::{EXPIRY_NEVER, Session, SessionWill, session_key};
 use crate::store::{Change, Ticket};
 use crate::topic::{TOPIC_BYTES_MAX, check_topic_name};
 
+/// Bytes of Client Identifier, mount point and user that are not worth counting: the sessions are
+/// counted. A million of the longest would take 60 GB.
+const NAMES_FREE: usize = 256;
+
 /// A connection on its way to the shard of its session.
 #[derive(Debug)]
 pub struct HandOver {
@@ -348,7 +352,16 @@ impl Shard {
             self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
             return Err(refusal(ReasonCode::QUOTA_EXCEEDED, "the limit of sessions is reached"));
         }
-        let session = Session::new(key.into(), user.into(), version);
+        let mut session = Session::new(key.into(), user.into(), version);
+        let bytes = key.len() + user.len();
+        if bytes > NAMES_FREE {
+            let Some(charge) = self.shared.charge(bytes as u64) else {
+                self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
+                let text = "the limit of bytes in queues, wills and long names is reached";
+                return Err(refusal(ReasonCode::QUOTA_EXCEEDED, text));
+            };
+            session.name_charge = Some(Box::new(charge));
+        }
         let (slot, generation) = self.sessions.insert(session);
         let queue = QueueRef { shard: self.id, slot, generation };
         if let Some(session) = self.session_mut(queue) {
@@ -389,7 +402,7 @@ impl Shard {
         };
         let message = Arc::new(Message::new(self.shared.next_number(), &publication));
         let Some(charge) = self.shared.charge(message.size()) else {
-            let text = "the limit of bytes in queues and wills is reached";
+            let text = "the limit of bytes in queues, wills and long names is reached";
             return Err(refusal(ReasonCode::QUOTA_EXCEEDED, text));
         };
         Ok(Some(Box::new(SessionWill {

@@ -180,14 +180,14 @@ impl Shard {
         let limits = &self.shared.limits;
         let QueueRef { slot, generation, .. } = queue;
         let Some(session) = self.sessions.get_mut(slot, generation) else { return };
-        let size = queued.message.size();
+        let size = queued.size();
         let mut dropped = 0;
         while !session.queue.is_empty()
             && (session.queue.len() >= limits.session_queue_messages as usize
                 || session.queue.bytes() + size > limits.session_queue_bytes)
         {
             if let Some(oldest) = session.queue.pop() {
-                count_out(&self.shared, &oldest.message);
+                count_out(&self.shared, &oldest);
                 dropped += 1;
             }
         }
@@ -211,7 +211,7 @@ impl Shard {
     /// Takes the oldest message of a session's queue.
     pub(super) fn dequeue(&mut self, queue: QueueRef) -> Option<Queued> {
         let queued = self.session_mut(queue)?.queue.pop()?;
-        count_out(&self.shared, &queued.message);
+        count_out(&self.shared, &queued);
         Some(queued)
     }
 
@@ -263,9 +263,9 @@ impl Shard {
 }
 
 /// Takes a message out of the totals of all queues.
-pub(super) fn count_out(shared: &Shared, message: &SharedMessage) {
+pub(super) fn count_out(shared: &Shared, queued: &Queued) {
     shared.queued_messages.fetch_sub(1, Ordering::Relaxed);
-    shared.queued_bytes.fetch_sub(message.size(), Ordering::Relaxed);
+    shared.queued_bytes.fetch_sub(queued.size(), Ordering::Relaxed);
 }
 
 /// A message in the shape of a queue.
@@ -276,10 +276,13 @@ pub(super) fn queued(message: SharedMessage, terms: Terms) -> Queued {
 
 /// A message in the shape of the window.
 pub(super) fn sent(shared: &Arc<Shared>, terms: &Terms, message: Option<SharedMessage>) -> Sent {
-    let charge = message.as_ref().map(|message| shared.hold(message.size()));
+    let held = message.as_ref().map(|message| message.size() + terms.identifiers.bytes());
+    let charge = held.map(|bytes| shared.hold(bytes));
+    // Without the message they are of no use: it is never sent again.
+    let kept = if message.is_some() { terms.identifiers.clone() } else { Identifiers::None };
     Sent {
         message,
-        identifiers: terms.identifiers.clone(),
+        identifiers: kept,
         group: terms.group,
         stage: if terms.qos == 2 { Stage::Pubrec } else { Stage::Puback },
         retain: terms.retain,

@@ -209,13 +209,14 @@ impl Shard {
         Flow::Pause
     }
 
-    /// Whether there are connections that rest.
+    /// Whether there are connections that rest, or sessions that wait in the same way.
     pub fn has_resting(&self) -> bool {
-        !self.resting.is_empty()
+        !self.resting.is_empty() || !self.reading.is_empty()
     }
 
     /// A round begins: those that rested go on, once.
     pub fn wake_resting(&mut self) {
+        self.wake_reading();
         let mut resting = std::mem::take(&mut self.resting);
         for reference in resting.drain(..) {
             if let Some(connection) = self.connection_mut(reference) {

@@ -7,6 +7,13 @@ use crate::message::{Publication, SharedMessage};
 use crate::router::{Matched, QueueRef, Target};
 use crate::store::Ticket;
 
+/// What each delivery of a set adds to the bytes: with a mailbox of 16 MiB, a shard that takes its
+/// mail is busy with a million of them at most, some tenth of a second.
+const DELIVERY_BYTES: usize = 16;
+
+/// A block that outgrew this is given back once it is empty.
+const ARENA_KEPT_MAX: usize = 1 << 20;
+
 /// Publications on their way from one shard to another, in order.
 #[derive(Debug, Default)]
 pub struct Mail {
@@ -15,6 +22,8 @@ pub struct Mail {
     arena: Vec<u8>,
     /// Bytes of shared messages.
     shared_bytes: usize,
+    /// What its sets give to do: subscriptions and groups to look through.
+    work: usize,
 }
 
 #[derive(Debug)]
@@ -48,9 +57,11 @@ impl Mail {
         self.items.is_empty()
     }
 
-    /// How much memory its messages take: what a mailbox's limit counts.
+    /// How much memory its messages take, and a share for each delivery: what a mailbox's limit
+    /// counts.
     pub fn bytes(&self) -> usize {
-        self.arena.len() + self.shared_bytes + self.items.len() * size_of::<Item>()
+        let items = self.items.len() * size_of::<Item>();
+        self.arena.len() + self.shared_bytes + items + self.work * DELIVERY_BYTES
     }
 
     /// Moves everything out of `other` behind what is here.
@@ -62,6 +73,7 @@ impl Mail {
         let offset = self.arena.len();
         self.arena.append(&mut other.arena);
         self.shared_bytes += std::mem::take(&mut other.shared_bytes);
+        self.work += std::mem::take(&mut other.work);
         self.items.extend(other.items.drain(..).map(|mut item| {
             item.start += offset;
             item
@@ -85,6 +97,9 @@ impl Mail {
             self.arena.extend_from_slice(publication.topic);
             self.arena.extend_from_slice(publication.properties);
             self.arena.extend_from_slice(publication.payload);
+        }
+        if let MailRoute::Set(matched) = &route {
+            self.work += matched.work();
         }
         self.items.push(Item {
             route,
@@ -111,7 +126,10 @@ impl Mail {
         items.clear();
         self.items = items;
         self.arena.clear();
-        self.shared_bytes = 0;
+        if self.arena.capacity() > ARENA_KEPT_MAX {
+            self.arena = Vec::new();
+        }
+        (self.shared_bytes, self.work) = (0, 0);
     }
 
     /// The publication of an item.
@@ -144,4 +162,40 @@ impl Item {
 
 fn length(part: &[u8]) -> u32 {
     u32::try_from(part.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::NEVER;
+    use crate::router::SubscriptionOptions;
+
+    #[test]
+    fn a_message_for_many_weighs_as_many_deliveries() {
+        let queue = QueueRef { shard: 1, slot: 0, generation: 1 };
+        let target = Target::single(queue, SubscriptionOptions::new(0, false, false), 0);
+        let matched = Arc::new(Matched { targets: vec![target; 10_000], ..Matched::default() });
+        let publication = Publication {
+            topic: b"t",
+            properties: b"",
+            payload: b"",
+            qos: 0,
+            retain: false,
+            expires_at_ms: NEVER,
+        };
+        let mut mail = Mail::default();
+        let mut other = Mail::default();
+        for mail in [&mut mail, &mut other] {
+            let route = MailRoute::Set(Arc::clone(&matched));
+            mail.push(route, &publication, None, None, Ticket::default());
+        }
+
+        mail.append(&mut other);
+
+        assert!(mail.bytes() >= 2 * 10_000 * DELIVERY_BYTES);
+        assert_eq!(other.bytes(), 0);
+        let items = mail.take_items();
+        mail.reset(items);
+        assert_eq!(mail.bytes(), 0);
+    }
 }

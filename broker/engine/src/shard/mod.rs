@@ -98,6 +98,10 @@ pub struct Shard {
     parked: u32,
     /// Connections that rest until the next round.
     resting: Vec<ConnectionRef>,
+    /// Sessions that read on in the retained store when a round begins; each once.
+    reading: VecDeque<QueueRef>,
+    /// How many topics of it may still be looked at in this round.
+    steps_left: usize,
     /// What the connection at hand made us do in this turn: receivers and filters.
     work: usize,
     /// Bytes in all output buffers.
@@ -142,6 +146,8 @@ impl Shard {
             completions: VecDeque::new(),
             parked: 0,
             resting: Vec::new(),
+            reading: VecDeque::new(),
+            steps_left: pump::ROUND_STEPS,
             work: 0,
             output_bytes: 0,
             input_bytes: 0,

@@ -2,6 +2,7 @@
 //! wait for a commit.
 
 use super::Shard;
+use super::pump::ROUND_STEPS;
 use crate::connection::{Connection, Output, Phase};
 use crate::host::ConnectionRef;
 use crate::store::Ticket;
@@ -19,7 +20,12 @@ impl Shard {
     /// Connections that have something to write, were unparked or are to be closed; each once.
     pub fn next_dirty(&mut self) -> Option<ConnectionRef> {
         loop {
-            let reference = self.dirty.pop_front()?;
+            let Some(reference) = self.dirty.pop_front() else {
+                if self.reading.is_empty() {
+                    self.steps_left = ROUND_STEPS; // The round is over.
+                }
+                return None;
+            };
             if let Some(connection) = self.connection_mut(reference) {
                 connection.is_dirty = false;
                 return Some(reference);
@@ -76,9 +82,10 @@ impl Shard {
     pub(super) fn choke(&mut self, reference: ConnectionRef) -> bool {
         let limits = &self.shared.limits;
         let is_tight = self.output_bytes as u64 > limits.output_bytes_total;
-        let own = if is_tight { 0 } else { limits.output_bytes as usize };
+        let own_max = limits.output_bytes as usize + ANSWERS_MAX;
         let Some(connection) = self.connection_mut(reference) else { return false };
-        connection.is_choked = connection.output.len() > own + ANSWERS_MAX;
+        let length = connection.output.len();
+        connection.is_choked = length > if is_tight { LOW_WATER } else { own_max };
         connection.is_choked
     }
 

@@ -17,7 +17,14 @@ use crate::session::{Identifiers, Queued, Replay, Resend, Stage};
 use crate::shared::Shared;
 use crate::store::Ticket;
 
-/// Retained messages read from the store at once: the lock is held briefly.
+/// Topics looked at while the lock is held once.
+const READ_STEPS: usize = 1_024;
+
+/// Topics that new subscriptions may make a shard look at in one round, some ten milliseconds: a
+/// filter that matches nothing looks at all there are, and one client may have 100,000 of them.
+pub(super) const ROUND_STEPS: usize = 64 * 1_024;
+
+/// Retained messages read from the store at once.
 const REPLAY_BATCH: usize = 64;
 
 /// And no more than this, or a single message: what was read stays in memory until the client
@@ -197,7 +204,7 @@ impl Shard {
                     session.replays = None;
                 }
             } else {
-                self.read_retained(queue);
+                return self.read_retained(queue);
             }
             return true;
         };
@@ -226,23 +233,46 @@ impl Shard {
         self.pump(queue, now_ms);
     }
 
-    /// Reads the next retained messages of the first replay.
-    fn read_retained(&mut self, queue: QueueRef) {
-        let shared = Arc::clone(&self.shared);
-        let Some(session) = self.session_mut(queue) else { return };
+    /// Reads the next retained messages of the first replay; false if it must wait for its turn.
+    fn read_retained(&mut self, queue: QueueRef) -> bool {
+        let QueueRef { slot, generation, .. } = queue;
+        let Some(session) = self.sessions.get_mut(slot, generation) else { return false };
+        if self.steps_left == 0 {
+            if !std::mem::replace(&mut session.is_reading, true) {
+                self.reading.push_back(queue);
+            }
+            return false;
+        }
         let mount_len = session.names().0.len();
         if let Some(replay) = session.replays.as_mut().and_then(|replays| replays.first()) {
-            read_batch(&shared, replay, mount_len, REPLAY_BATCH);
+            read_batch(&self.shared, replay, mount_len, REPLAY_BATCH, &mut self.steps_left);
+        }
+        true
+    }
+
+    /// A round begins: sessions that waited for it read on, in turn.
+    pub(super) fn wake_reading(&mut self) {
+        self.steps_left = ROUND_STEPS;
+        for _ in 0..self.reading.len() {
+            if self.steps_left == 0 {
+                return;
+            }
+            let Some(queue) = self.reading.pop_front() else { return };
+            if let Some(session) = self.session_mut(queue) {
+                session.is_reading = false;
+            }
+            self.pump(queue, self.last_now_ms);
         }
     }
 
     /// Begins to send retained messages to a new subscription, if there are any.
     pub(super) fn begin_replay(&mut self, queue: QueueRef, mut replay: Replay) {
-        let shared = Arc::clone(&self.shared);
-        let Some(session) = self.session_mut(queue) else { return };
+        let QueueRef { slot, generation, .. } = queue;
+        let Some(session) = self.sessions.get_mut(slot, generation) else { return };
         // Behind others it is enough to know whether there are any.
         let max = if session.replays.is_some() { 1 } else { REPLAY_BATCH };
-        read_batch(&shared, &mut replay, session.names().0.len(), max);
+        let mount_len = session.names().0.len();
+        read_batch(&self.shared, &mut replay, mount_len, max, &mut self.steps_left);
         if replay.is_read && replay.ready.is_empty() {
             self.end_replay(queue, &replay.filter);
         } else {
@@ -281,11 +311,22 @@ fn session_complete(shard: &mut Shard, queue: QueueRef, packet_id: u16) {
     }
 }
 
-/// Reads the next retained messages of a replay.
-fn read_batch(shared: &Shared, replay: &mut Replay, mount_len: usize, max: usize) {
+/// Reads the next retained messages of a replay, and counts `steps_left` down.
+fn read_batch(
+    shared: &Shared,
+    replay: &mut Replay,
+    mount_len: usize,
+    max: usize,
+    steps_left: &mut usize,
+) {
     let mut found = Vec::new();
     let from = replay.from.take();
-    replay.from = shared.retained_store().collect(&replay.filter, from, max, &mut found);
+    let allowed = READ_STEPS.min(*steps_left);
+    let mut steps = allowed;
+    let store = shared.retained_store();
+    replay.from = store.collect(&replay.filter, from, max, &mut steps, &mut found);
+    drop(store);
+    *steps_left -= allowed - steps;
     let mut bytes = 0;
     let fits = |message: &&SharedMessage| {
         let is_first = bytes == 0;

@@ -65,7 +65,7 @@ impl Shard {
                 kept.push(queued);
                 continue;
             }
-            count_out(&self.shared, &queued.message);
+            count_out(&self.shared, &queued);
             self.give(Some((queued.message, queued.ticket)), target, now_ms);
         }
         if let Some(session) = self.session_mut(queue) {

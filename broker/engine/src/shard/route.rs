@@ -101,7 +101,9 @@ impl Shard {
     #[inline]
     fn find_route(&mut self, topic: &[u8]) -> Route {
         let shared = &self.shared;
-        self.cache.route(topic, &shared.epochs, || shared.tree())
+        let route = self.cache.route(topic, &shared.epochs, || shared.tree());
+        self.work += self.cache.take_steps();
+        route
     }
 
     fn route_set(&mut self, matched: &Arc<Matched>, parcel: &mut Parcel<'_>, now_ms: u64) {
@@ -113,7 +115,7 @@ impl Shard {
                 matched.targets.iter().chain(&chosen).map(|target| target.queue).collect();
             parcel.ticket = self.append(parcel, &queues);
         }
-        self.work += matched.targets.len();
+        self.work += matched.work();
         parcel.is_shared = matched.targets.len() > 1;
         if parcel.is_shared && parcel.publication.payload.len() >= SHARED_FROM {
             parcel.message(&self.shared); // Large payloads are referred to, not copied.

@@ -77,7 +77,7 @@ impl Shard {
             return Ticket::default();
         };
         while let Some(queued) = session.queue.pop() {
-            count_out(&self.shared, &queued.message);
+            count_out(&self.shared, &queued);
         }
         self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
         self.keys.remove(&session.key, queue);
