@@ -85,7 +85,8 @@ test: $(DEBUG_STAMP) $(TOOLS_STAMP) $(MQTTJS_STAMP) ## Run every test
 	@echo '== test: Rust'
 	@cargo test $(CARGO_FLAGS) --workspace --quiet
 	@echo '== test: the codec against mutated packets, for a minute'
-	@QUANTUMMQ_FUZZ_SECONDS=60 cargo test $(CARGO_FLAGS) --package engine --quiet mutat -- --nocapture
+	@QUANTUMMQ_FUZZ_SECONDS=60 cargo test $(CARGO_FLAGS) --package engine --test codec --quiet mutat \
+	    -- --nocapture
 	@echo '== test: Python, on a real broker'
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -137,9 +138,9 @@ fuzz: $(PYTHON_STAMP) ## Fuzz the codec, ten minutes a target (TARGETS="decode t
 	done
 
 .PHONY: soak
-soak: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Simulate client histories for ten minutes
+soak: $(PYTHON_STAMP) ## Simulate client histories for ten minutes
 	@QUANTUMMQ_SIMULATION_SECONDS=600 cargo test $(CARGO_FLAGS) --package engine --release --quiet \
-	    simulat -- --nocapture
+	    --test simulation simulat -- --nocapture
 
 .PHONY: clean
 clean: ## Remove all that was built or installed
