@@ -28,7 +28,9 @@ TOOLS_STAMP := $(VENV)/.tools
 RELEASE_STAMP := $(VENV)/.engine-release
 DEBUG_STAMP := $(VENV)/.engine-debug
 MQTTJS_STAMP := $(VENV)/.mqttjs
-MQTTLOAD_TARGET := $(VENV)/mqttload
+# The load generator of `make bench` is no part of the product, and so of no workspace.
+MQTTLOAD_FLAGS := --manifest-path tests/bench/mqttload/Cargo.toml --locked \
+    --target-dir $(VENV)/mqttload
 
 .PHONY: help
 help: ## List the targets
@@ -87,6 +89,8 @@ test: $(DEBUG_STAMP) $(TOOLS_STAMP) $(MQTTJS_STAMP) ## Run every test
 	@echo '== test: the codec against mutated packets, for a minute'
 	@QUANTUMMQ_FUZZ_SECONDS=60 cargo test $(CARGO_FLAGS) --package engine --test codec --quiet mutat \
 	    -- --nocapture
+	@echo '== test: the load generator of make bench'
+	@cargo test $(MQTTLOAD_FLAGS) --quiet
 	@echo '== test: Python, on a real broker'
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -100,15 +104,20 @@ lint: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Check style, types and the native module'
 	@echo '== lint: stubtest'
 	@$(BIN)/python -m mypy.stubtest quantummq._engine --concise
 	@echo '== lint: cargo fmt'
-	@cargo fmt --manifest-path broker/Cargo.toml --all --check
+	@for each in broker broker/engine/fuzz tests/bench/mqttload; do \
+	    cargo fmt --manifest-path $$each/Cargo.toml --all --check; \
+	done
 	@echo '== lint: clippy'
 	@cargo clippy $(CARGO_FLAGS) --workspace --all-targets --quiet -- -D warnings
+	@cargo clippy $(MQTTLOAD_FLAGS) --all-targets --quiet -- -D warnings
 
 .PHONY: format
 format: $(TOOLS_STAMP) ## Format both languages in place
 	@$(BIN)/ruff check --quiet --fix
 	@$(BIN)/ruff format --quiet
-	@cargo fmt --manifest-path broker/Cargo.toml --all
+	@for each in broker broker/engine/fuzz tests/bench/mqttload; do \
+	    cargo fmt --manifest-path $$each/Cargo.toml --all; \
+	done
 
 .PHONY: docs
 docs: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Generate the reference pages again
@@ -117,10 +126,9 @@ docs: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Generate the reference pages again
 .PHONY: bench
 bench: $(RELEASE_STAMP) $(TOOLS_STAMP) ## Measure beside mosquitto into docs/reference/performance.md
 	@echo '== bench: the load generator'
-	@cargo build --release --locked --quiet --target-dir $(MQTTLOAD_TARGET) \
-	    --manifest-path tests/bench/mqttload/Cargo.toml
+	@cargo build $(MQTTLOAD_FLAGS) --release --quiet
 	@$(BIN)/python -m tests.bench.performance \
-	    --generator $(MQTTLOAD_TARGET)/release/mqttload $(ARGS)
+	    --generator $(VENV)/mqttload/release/mqttload $(ARGS)
 
 .PHONY: wheels
 wheels: $(PYTHON_STAMP) ## Build the wheel for this machine into dist/

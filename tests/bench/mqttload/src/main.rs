@@ -383,7 +383,7 @@ fn main() {
     let clean =
         ["lost", "duplicates", "out_of_order", "unexpected", "wrong_qos", "refused", "dropped"]
             .iter()
-            .all(|k| out.get(*k).map_or(true, |v| v.as_u64() == Some(0)));
+            .all(|k| out.get(*k).is_none_or(|v| v.as_u64() == Some(0)));
     out.insert("ok".into(), json!(code == 0 && clean));
     eprintln!("{}", human::human(out));
     println!("{}", Value::Object(std::mem::take(out)));

@@ -53,13 +53,15 @@ fn mosquitto() -> Option<Mosquitto> {
         ),
     )
     .unwrap();
-    let child = Command::new(bin).arg("-c").arg(&conf).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new(bin).arg("-c").arg(&conf).stderr(Stdio::null()).spawn().unwrap();
     for _ in 0..100 {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return Some(Mosquitto { child, port, conf });
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    let _ = child.kill();
+    let _ = child.wait();
     panic!("mosquitto does not listen");
 }
 
