@@ -106,3 +106,14 @@ def test_bash_completes_with_the_script(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=False)
 
     assert done.stdout == "version\n", done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["version", "--help", "check"])
+def test_a_full_disk_is_told_in_one_line(arguments: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PROGRAM, arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == "quantummq: the output cannot be written: No space left on device\n"

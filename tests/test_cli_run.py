@@ -225,6 +225,15 @@ def test_it_is_one_process_in_the_foreground(home: dict[str, str]) -> None:
         assert children == ""
 
 
+def test_closed_standard_streams_are_not_given_to_sockets(home: dict[str, str]) -> None:
+    with started(inside("os.close(0); os.close(1)", run()), home) as broker:
+        pid = broker.process.pid
+        places = [str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in range(2)]
+
+    assert places == [os.devnull, os.devnull]
+    assert broker.process.returncode == 0
+
+
 def test_the_data_folder_follows_the_option_then_systemd_then_xdg(
     home: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """The command line: one module per command, loaded when it is asked for."""
 
+import errno
+import os
 import sys
 
 import click
@@ -38,8 +40,13 @@ def cli() -> None:
     """An MQTT broker on a queue engine."""
 
 
+# What a full disk and a broken terminal answer to those who write.
+_OUTPUT_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 def main() -> None:
     """Runs the command line; the way in of the installed program."""
+    _open_standard_streams()
     try:
         cli(prog_name="quantummq")
     except ConfigError as error:
@@ -49,3 +56,24 @@ def main() -> None:
     except QuantumMQError as error:
         click.echo(f"quantummq: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAULTS:
+            raise
+        click.echo(f"quantummq: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Puts /dev/null where the caller left a standard stream closed.
+
+    The first sockets would take their numbers otherwise, and get what is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # Python has no object for a stream that was closed.
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
