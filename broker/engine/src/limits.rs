@@ -1,5 +1,8 @@
 //! Every bound of the engine in one place, with its default. Nothing grows past these.
 
+/// The largest packet there can be: a Remaining Length has four bytes (MQTT 5 §1.5.5).
+pub const PACKET_SIZE_LARGEST: u32 = 268_435_460;
+
 /// Bounds that hold for the whole broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -123,7 +126,7 @@ impl Default for ListenerProfile {
             enhanced_authentication: false,
             // 1 MiB would be safer, but 256 MiB packets are what the standard allows; the
             // configuration's default is lower.
-            maximum_packet_size: 268_435_460,
+            maximum_packet_size: PACKET_SIZE_LARGEST,
             receive_maximum: 65_535,
             inflight_maximum: 65_535,
             topic_alias_maximum: 32,

@@ -196,3 +196,26 @@ fn retained_messages_are_looked_through_in_turns() {
     assert!((3..=10).contains(&rounds), "some 260,000 of 65,536 a round: {rounds}");
     assert_eq!(shard.counters().messages_sent, 1);
 }
+
+/// In MQTT 5 the largest packet of 3.1.1 would have a Remaining Length of five bytes: it is too
+/// large, like those beyond the client's own limit [MQTT-3.1.2-25].
+#[test]
+fn what_no_packet_can_hold_is_not_sent() {
+    let mut shard = shard_with(Limits::default());
+    let reader = open(&mut shard, "reader", 0);
+    subscribe(&mut shard, reader, &["t".to_owned()], 5);
+    let other = open(&mut shard, "other", 60);
+    subscribe(&mut shard, other, &["t".to_owned()], 0);
+    let writer = shard.open(Peer::default(), Arc::new(ListenerProfile::default()), 0);
+    let connect = packet(0x10, b"\0\x04MQTT\x04\x02\0\0\0\x06writer");
+    shard.receive(writer, &connect, 0);
+
+    let mut largest = vec![0; 268_435_460];
+    largest[..9].copy_from_slice(b"\x30\xFF\xFF\xFF\x7F\0\x01tx");
+    assert!(matches!(shard.receive(writer, &largest, 0), Flow::Read));
+
+    let counters = shard.counters();
+    assert_eq!((counters.messages_received, counters.messages_sent), (1, 0));
+    assert_eq!(counters.dropped_too_large, 2);
+    assert_eq!(shard.state(reader), State::Open);
+}

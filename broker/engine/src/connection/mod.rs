@@ -13,7 +13,7 @@ pub use output::{Output, OutputPool, SHARED_FROM};
 
 use crate::codec::packet::{Connect, Version};
 use crate::host::Peer;
-use crate::limits::ListenerProfile;
+use crate::limits::{ListenerProfile, PACKET_SIZE_LARGEST};
 use crate::router::QueueRef;
 use crate::store::Ticket;
 
@@ -90,7 +90,7 @@ pub struct Connection {
     pub deadline_ms: u64,
     /// The deadline held in the timers, or 0.
     pub timer_ms: u64,
-    /// The client's Maximum Packet Size.
+    /// The client's Maximum Packet Size; at most that of all packets.
     pub maximum_packet_size: u32,
     /// Topic Aliases of the client.
     pub aliases_in: Option<Box<InboundAliases>>,
@@ -131,7 +131,7 @@ impl Connection {
             keep_alive_ms: 0,
             heard_at_ms: now_ms,
             timer_ms: 0,
-            maximum_packet_size: u32::MAX,
+            maximum_packet_size: PACKET_SIZE_LARGEST,
             aliases_in: None,
             aliases_out: None,
             pending: None,

@@ -9,7 +9,7 @@ use crate::codec::packet::{Connack, Connect, Version};
 use crate::codec::{decode, encode};
 use crate::connection::{Allowed, Connection, OutboundAliases, Phase};
 use crate::host::{AuthenticationStep, ConnectionRef, EventKind, Peer};
-use crate::limits::ListenerProfile;
+use crate::limits::{ListenerProfile, PACKET_SIZE_LARGEST};
 use crate::message::{Message, NEVER, Publication};
 use crate::reason::ReasonCode;
 use crate::router::QueueRef;
@@ -495,7 +495,8 @@ impl Shard {
 fn note_connect(connection: &mut Connection, connect: &Connect) {
     connection.version = connect.version;
     connection.problem_information = connect.request_problem_information;
-    connection.maximum_packet_size = connect.maximum_packet_size.unwrap_or(u32::MAX);
+    let asked = connect.maximum_packet_size.unwrap_or(PACKET_SIZE_LARGEST);
+    connection.maximum_packet_size = asked.min(PACKET_SIZE_LARGEST);
     connection.asked_to_last = connect.session_expiry_s > 0;
     connection.method.clone_from(&connect.authentication_method);
 }
@@ -520,9 +521,6 @@ fn response_topics(prefix: &str, client_id: &str) -> Option<Box<str>> {
     // A Topic Name has at most 65,535 bytes; half of one is of no use.
     (topics.len() < usize::from(u16::MAX)).then(|| topics.into())
 }
-
-/// The largest packet the standard knows; announcing it says nothing.
-const PACKET_SIZE_LARGEST: u32 = 268_435_460;
 
 /// Server Keep Alive, if another is to be used than the client asked for [MQTT-3.2.2-21]. Only
 /// MQTT 5 can be told.

@@ -10,6 +10,7 @@ use crate::codec::encode;
 use crate::codec::packet::{PublishOut, Version};
 use crate::connection::{Alias, Connection, Frames, OutputPool, SHARED_FROM, publish_header};
 use crate::host::ConnectionRef;
+use crate::limits::PACKET_SIZE_LARGEST;
 use crate::message::{Publication, SharedMessage, expiry_left_s};
 use crate::router::{GroupId, Overlap, QueueRef, SubscriptionOptions, Target};
 use crate::session::{Identifiers, Queued, Sent, Session, Stage};
@@ -368,7 +369,8 @@ pub(super) fn write(
     pool.lend(&mut connection.output);
     let is_plain = delivery.identifiers.is_empty()
         && connection.aliases_out.is_none()
-        && connection.maximum_packet_size == u32::MAX;
+        && connection.maximum_packet_size == PACKET_SIZE_LARGEST
+        && !is_huge(publication);
     if let (Some(frames), true) = (frames, is_plain) {
         let has_id = delivery.qos > 0;
         let (frame, packet_id_at) =
@@ -381,6 +383,12 @@ pub(super) fn write(
         return true;
     }
     write_own(connection, delivery, message_expiry_s)
+}
+
+/// Whether a message may be too large for any packet, where it came in one with fewer properties.
+#[inline]
+fn is_huge(publication: &Publication<'_>) -> bool {
+    publication.payload.len() + publication.properties.len() > PACKET_SIZE_LARGEST as usize / 2
 }
 
 /// Sets the first byte and the Packet Identifier of a copied frame.
@@ -417,7 +425,7 @@ fn write_own(
         properties: publication.properties,
         payload: publication.payload,
     };
-    if connection.maximum_packet_size != u32::MAX
+    if (connection.maximum_packet_size != PACKET_SIZE_LARGEST || is_huge(publication))
         && encode::publish_size(version, &packet) > connection.maximum_packet_size as usize
     {
         return false; // [MQTT-3.1.2-24]

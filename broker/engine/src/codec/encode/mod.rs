@@ -14,6 +14,7 @@ use crate::reason::ReasonCode;
 /// Appends a Variable Byte Integer (MQTT 5 §1.5.5).
 #[inline]
 pub(super) fn variable(out: &mut Vec<u8>, mut value: usize) {
+    debug_assert!(value < 1 << 28, "a Variable Byte Integer has four bytes");
     loop {
         let low = u8::try_from(value & 0x7F).unwrap_or_default();
         value >>= 7;
