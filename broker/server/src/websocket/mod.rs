@@ -26,6 +26,19 @@ mod close {
     pub(super) const PROTOCOL_ERROR: u16 = 1002;
     pub(super) const UNSUPPORTED: u16 = 1003;
     pub(super) const TOO_BIG: u16 = 1009;
+
+    /// What a close frame is answered with: its own status code, none where it has none, and a
+    /// protocol error where the code is not one to be sent, or the reason not UTF-8 (§5.5.1).
+    pub(super) fn answer(load: &[u8]) -> Vec<u8> {
+        let Some((code, reason)) = load.split_first_chunk() else {
+            return if load.is_empty() { Vec::new() } else { PROTOCOL_ERROR.to_be_bytes().into() };
+        };
+        let code = u16::from_be_bytes(*code);
+        let is_sent = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+        let code =
+            if is_sent && std::str::from_utf8(reason).is_ok() { code } else { PROTOCOL_ERROR };
+        code.to_be_bytes().into()
+    }
 }
 
 /// One connection's framing.
@@ -91,7 +104,7 @@ impl WebSocket {
                 |kind, load| match kind {
                     Kind::Ping => self.output.queue_control(Control::Pong, load),
                     Kind::Close => {
-                        self.output.queue_control(Control::Close, load.get(..2).unwrap_or(&[]));
+                        self.output.queue_control(Control::Close, &close::answer(load));
                         self.output.closed = true;
                     }
                     Kind::Pong | Kind::Binary => {}
@@ -157,6 +170,28 @@ impl WebSocket {
             if taken < offered {
                 return Ok(false);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::close;
+
+    #[test]
+    fn a_close_frame_is_answered_with_a_code_that_may_be_sent() {
+        let cases: [(&[u8], &[u8]); 8] = [
+            (b"", b""),
+            (b"\x03\xe8", b"\x03\xe8"),
+            (b"\x03\xe9bye", b"\x03\xe9"),
+            (b"\x0f\xa0", b"\x0f\xa0"),
+            (b"\x03", b"\x03\xea"),
+            (b"\x03\xed", b"\x03\xea"),
+            (b"\xff\xff", b"\x03\xea"),
+            (b"\x03\xe8\xff", b"\x03\xea"),
+        ];
+        for (load, expected) in cases {
+            assert_eq!(close::answer(load), expected, "{load:?}");
         }
     }
 }
