@@ -111,7 +111,7 @@ fn shared_groups_are_work() {
     subscribe(&mut shard, reader, &filters, 0);
     let writer = open(&mut shard, "writer", 0);
 
-    assert_eq!(rounds(&mut shard, writer, &publish("t", 0).repeat(320)), 10);
+    assert_eq!(rounds(&mut shard, writer, &publish("t", 0).repeat(310)), 10);
 }
 
 #[test]
@@ -218,4 +218,15 @@ fn what_no_packet_can_hold_is_not_sent() {
     assert_eq!((counters.messages_received, counters.messages_sent), (1, 0));
     assert_eq!(counters.dropped_too_large, 2);
     assert_eq!(shard.state(reader), State::Open);
+}
+
+/// Behind a large packet, megabytes of small ones may be read at once.
+#[test]
+fn packets_are_work() {
+    let mut shard = shard_with(Limits::default());
+    let writer = open(&mut shard, "writer", 0);
+
+    let rounds = rounds(&mut shard, writer, &PING.repeat(1_000_000));
+
+    assert_eq!(rounds, 8, "131,072 a round");
 }

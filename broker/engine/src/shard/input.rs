@@ -20,8 +20,9 @@ const CONNECT_BYTES_MAX: u32 = 768 * 1024;
 /// line, and nothing can come in between; but who sends a byte now and then sends no packets.
 const PROGRESS_BYTES: usize = 1_024;
 
-/// Receivers and filters that one connection may keep us busy with before others get their turn:
-/// some milliseconds, and far more than the bursts of ordinary clients.
+/// Packets, receivers and filters that one connection may keep us busy with before others get their
+/// turn: some milliseconds, and far more than the bursts of ordinary clients. Behind a large packet
+/// all that the socket held may have been read at once, megabytes of small ones.
 const WORK_MAX: usize = 128 * 1024;
 
 /// A kept buffer larger than this is given back once it is empty.
@@ -176,6 +177,7 @@ impl Shard {
                 return Flow::Read;
             };
             connection.heard_at_ms = now_ms; // [MQTT-3.1.2-22]
+            self.work += 1;
             bytes = bytes.get(length..).unwrap_or_default();
             match self.packet(reference, header, body, now_ms) {
                 Ok(Next::Packet) if bytes.is_empty() => return Flow::Read,
