@@ -1,9 +1,15 @@
 """Keep Alive and Server Keep Alive: how long a client may say nothing (MQTT 5 §3.1.2.10)."""
 
+import asyncio
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
 from quantummq.config import Config
 from tests.conftest import CONFIG
+from tests.hostile import broker_process
 from tests.packets import PINGREQ, PINGRESP, Connect, Publish, packet
 from tests.peer import Clients, Peer
 
@@ -166,3 +172,23 @@ async def test_who_does_not_finish_connect_is_closed(clients: Clients, begun: by
     await clients.clock.advance(10)
 
     assert await peer.rest() == []
+
+
+async def test_a_standstill_of_the_broker_is_not_taken_for_silence_of_its_clients(
+    tmp_path: Path,
+) -> None:
+    """A paused machine, a debugger: what came meanwhile is read before anyone is called silent."""
+    with broker_process(tmp_path) as target:
+        peers = [await target.connect(Connect(f"c{each}", keep_alive=1)) for each in range(10)]
+        os.kill(target.process.process.pid, signal.SIGSTOP)
+        for peer in peers:
+            await peer.send(packet(PINGREQ, 0, b""))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await peers[0].packet(PINGRESP)
+
+        os.kill(target.process.process.pid, signal.SIGCONT)
+
+        for peer in peers:
+            await peer.packet(PINGRESP)
+        await target.close()
