@@ -179,15 +179,18 @@ async def test_a_standstill_of_the_broker_is_not_taken_for_silence_of_its_client
 ) -> None:
     """A paused machine, a debugger: what came meanwhile is read before anyone is called silent."""
     with broker_process(tmp_path) as target:
+        pid = target.process.process.pid
         peers = [await target.connect(Connect(f"c{each}", keep_alive=1)) for each in range(10)]
-        os.kill(target.process.process.pid, signal.SIGSTOP)
-        for peer in peers:
-            await peer.send(packet(PINGREQ, 0, b""))
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(2):
-                await peers[0].packet(PINGRESP)
-
-        os.kill(target.process.process.pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
+        try:
+            for peer in peers:
+                await peer.send(packet(PINGREQ, 0, b""))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(2):
+                    await peers[0].packet(PINGRESP)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
         for peer in peers:
             await peer.packet(PINGRESP)
