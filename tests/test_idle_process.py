@@ -70,7 +70,10 @@ OTHERS = {
 }
 
 # Of the standard library: what only other commands, or rare occasions, need.
-NOT_NEEDED = {"http", "multiprocessing", "sqlite3", "unittest", "urllib.request", "xml"}
+NOT_NEEDED = {
+    *("difflib", "http", "multiprocessing", "sqlite3", "tomllib", "unittest", "urllib.request"),
+    "xml",
+}
 
 
 def loaded(home: Path, *options: str) -> set[str]:

@@ -4,7 +4,6 @@ The only place where the configuration is a dict; what leaves here is a `Config`
 """
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +73,9 @@ def find_config(environ: Mapping[str, str] | None = None) -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    # Imported where TOML is read: a broker without a file keeps no parser in memory.
+    import tomllib
+
     try:
         with path.open("rb") as file:
             content = file.read(_FILE_BYTES_MAX + 1)
@@ -102,7 +104,7 @@ def _merge_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> list[
         except LookupError:
             why = "points into something that is not a table or list; see the reference page"
             errors.append(ConfigError(name, why))
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:
             errors.append(ConfigError(name, f"is not a TOML list or table: {error}"))
     return errors
 
@@ -110,6 +112,8 @@ def _merge_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> list[
 def _value(text: str) -> Any:  # noqa: ANN401 - what TOML holds
     """Lists, tables and quoted text are read as TOML; anything else is left to its field."""
     if text[:1] in ("[", "{", '"', "'"):
+        import tomllib
+
         return tomllib.loads(f"value = {text}")["value"]
     return text
 
