@@ -83,7 +83,13 @@ class JsonFormatter(logging.Formatter):
         trace = _trace(self, record)
         if trace:
             line["trace"] = trace.strip()
-        return json.dumps(line, ensure_ascii=False, default=str)
+        text = json.dumps(line, ensure_ascii=False, default=str)
+        if text.isprintable():
+            return text
+        # JSON leaves U+007F to U+009F as they are, and a terminal that shows the log obeys them.
+        return "".join(
+            letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text
+        )
 
 
 def facts_of(record: logging.LogRecord) -> Mapping[str, Fact]:
