@@ -141,7 +141,8 @@ impl EventLoop {
         loop {
             let is_told = self.wait(&mut events)?;
             self.now_ms = self.hub.clock.now_ms();
-            self.report.busy = false;
+            // What was not told may still come.
+            self.report.busy = !is_told;
             self.shard.watch_events(self.hub.host.watches_events());
             self.take_letters();
             self.wake_resting();
@@ -194,7 +195,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let mut timeout = None;
-        if !self.hub.clock.is_manual() {
+        // Held, it runs no timers, and looks again soon enough for the rest.
+        if !self.hub.clock.is_manual() && !is_held {
             let deadlines = [
                 self.shard.next_deadline(),
                 self.departing.front().map(|(deadline, _)| *deadline),
