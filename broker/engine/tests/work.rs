@@ -230,3 +230,18 @@ fn packets_are_work() {
 
     assert_eq!(rounds, 8, "131,072 a round");
 }
+
+/// Nobody of the group is there: all are looked at for one that is, and again for another than the
+/// one that is to keep the message.
+#[test]
+fn members_of_a_group_that_are_looked_at_are_work() {
+    let mut shard = shard_with(Limits::default());
+    for number in 0..2_048 {
+        let member = open(&mut shard, &format!("member{number}"), 60);
+        subscribe(&mut shard, member, &["$share/g/t".to_owned()], 0);
+        shard.lost(member, 0);
+    }
+    let writer = open(&mut shard, "writer", 0);
+
+    assert_eq!(rounds(&mut shard, writer, &publish("t", 2).repeat(310)), 10);
+}

@@ -103,8 +103,14 @@ pub struct GroupRoute {
 
 impl GroupRoute {
     /// The member that gets the next message: in turn among those with credit, else among those
-    /// connected, else (`lasting`: the message may wait) among those away.
-    pub fn choose(&self, lasting: bool, except: Option<QueueRef>) -> Option<Target> {
+    /// connected, else (`lasting`: the message may wait) among those away. `work` grows by how many
+    /// were looked at.
+    pub fn choose(
+        &self,
+        lasting: bool,
+        except: Option<QueueRef>,
+        work: &mut usize,
+    ) -> Option<Target> {
         let count = self.members.len();
         if count == 0 {
             return None;
@@ -113,6 +119,7 @@ impl GroupRoute {
         let mut fallback: Option<(&Member, MemberState)> = None;
         let in_turn = self.members.iter().skip(first).chain(self.members.iter().take(first));
         for member in in_turn {
+            *work += 1;
             if Some(member.target.queue) == except {
                 continue;
             }
@@ -152,16 +159,16 @@ pub struct Matched {
 }
 
 impl Matched {
-    /// How many subscriptions and groups a delivery looks through.
+    /// How many subscriptions a delivery looks through; groups have theirs in `choose`.
     #[inline]
     pub fn work(&self) -> usize {
-        self.targets.len() + self.overlapping + self.groups.len()
+        self.targets.len() + self.overlapping
     }
 
-    /// The same with all members: a cached match may be the last to hold a list of them.
+    /// The same with groups and members: a cached match may be the last to hold a list of them.
     fn weight(&self) -> usize {
         let members: usize = self.groups.iter().map(|group| group.members.len()).sum();
-        self.work() + members
+        self.work() + self.groups.len() + members
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Mail {
     arena: Vec<u8>,
     /// Bytes of shared messages.
     shared_bytes: usize,
-    /// What its sets give to do: subscriptions and groups to look through.
+    /// What its sets give to do: subscriptions to look through.
     work: usize,
 }
 

@@ -107,8 +107,8 @@ impl Shard {
     }
 
     /// Another member of the group: one that is connected, or any if the message has no home.
-    fn other_member(&self, group: GroupId, except: QueueRef, any: bool) -> Option<Target> {
-        self.shared.tree().group(group)?.choose(any, Some(except))
+    fn other_member(&mut self, group: GroupId, except: QueueRef, any: bool) -> Option<Target> {
+        self.shared.tree().group(group)?.choose(any, Some(except), &mut self.work)
     }
 
     fn pass_on(&mut self, message: &SharedMessage, ticket: Ticket, target: &Target, now_ms: u64) {

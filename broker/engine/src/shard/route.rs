@@ -108,8 +108,9 @@ impl Shard {
 
     fn route_set(&mut self, matched: &Arc<Matched>, parcel: &mut Parcel<'_>, now_ms: u64) {
         let lasting = parcel.publication.qos > 0;
+        let work = &mut self.work;
         let chosen: Vec<Target> =
-            matched.groups.iter().filter_map(|group| group.choose(lasting, None)).collect();
+            matched.groups.iter().filter_map(|group| group.choose(lasting, None, work)).collect();
         if lasting && self.store.keeps() {
             let queues: Vec<QueueRef> =
                 matched.targets.iter().chain(&chosen).map(|target| target.queue).collect();
