@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::message::SharedMessage;
+use crate::message::{NEVER, SharedMessage};
 use crate::store::Ticket;
 
 /// A topic of this length takes twice the time of a short one to look at.
@@ -17,6 +17,10 @@ const STEP_BYTES: usize = 256;
 pub struct RetainedStore {
     messages: BTreeSet<Entry>,
     bytes: u64,
+    /// How many of them expire at some time.
+    expiring: usize,
+    /// The topic up to which `sweep` has looked.
+    swept_to: Vec<u8>,
     /// When this is committed, all changes so far are.
     last_change: Ticket,
 }
@@ -81,24 +85,57 @@ impl RetainedStore {
     /// Stores a message; the one it replaces.
     pub fn insert(&mut self, message: SharedMessage) -> Option<SharedMessage> {
         self.bytes += message.size();
-        let replaced = self.messages.replace(Entry(message));
-        self.bytes -= replaced.as_ref().map_or(0, |entry| entry.0.size());
-        replaced.map(|entry| entry.0)
+        self.expiring += usize::from(expires(&message));
+        let replaced = self.messages.replace(Entry(message)).map(|entry| entry.0);
+        if let Some(replaced) = &replaced {
+            self.count_out(replaced);
+        }
+        replaced
+    }
+
+    fn count_out(&mut self, message: &SharedMessage) {
+        self.bytes -= message.size();
+        self.expiring -= usize::from(expires(message));
+    }
+
+    /// Looks at the next `count` topics and takes out what has expired: called for each message
+    /// that is stored, it keeps those that are dead few beside those that live.
+    pub fn sweep(&mut self, count: usize, now_ms: u64) {
+        for _ in 0..count {
+            if self.expiring == 0 {
+                return;
+            }
+            let from = (Bound::Excluded(self.swept_to.as_slice()), Bound::Unbounded);
+            let Some(entry) = self.messages.range::<[u8], _>(from).next() else {
+                self.swept_to.clear();
+                return;
+            };
+            self.swept_to = entry.0.topic().to_vec();
+            if entry.0.is_expired(now_ms) {
+                let topic = std::mem::take(&mut self.swept_to);
+                self.remove(&topic);
+                self.swept_to = topic;
+            }
+        }
     }
 
     /// Takes out what has expired; how many there were.
     pub fn remove_expired(&mut self, now_ms: u64) -> usize {
+        if self.expiring == 0 {
+            return 0;
+        }
         let before = self.messages.len();
         self.messages.retain(|entry| !entry.0.is_expired(now_ms));
         self.bytes = self.messages.iter().map(|entry| entry.0.size()).sum();
+        self.expiring = self.messages.iter().filter(|entry| expires(&entry.0)).count();
         before - self.messages.len()
     }
 
     /// Takes the message of `topic` out.
     pub fn remove(&mut self, topic: &[u8]) -> Option<SharedMessage> {
-        let removed = self.messages.take(topic)?;
-        self.bytes -= removed.0.size();
-        Some(removed.0)
+        let removed = self.messages.take(topic)?.0;
+        self.count_out(&removed);
+        Some(removed)
     }
 
     /// Collects messages whose topic matches `filter` (mount point included), in byte order of
@@ -140,6 +177,10 @@ impl RetainedStore {
         }
         Some(at)
     }
+}
+
+fn expires(message: &SharedMessage) -> bool {
+    message.expires_at_ms != NEVER
 }
 
 /// Where a collection goes on.
@@ -227,7 +268,7 @@ fn above(topic: &[u8], end: usize) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Message, NEVER, Publication};
+    use crate::message::{Message, Publication};
     use crate::topic;
 
     fn store(topics: &[String]) -> RetainedStore {
@@ -288,5 +329,29 @@ mod tests {
             assert_eq!(all(&store, filter, 3), expected, "filter {filter}");
             assert_eq!(all(&store, filter, 1_000), expected, "filter {filter}");
         }
+    }
+
+    #[test]
+    fn what_expired_goes_while_others_come() {
+        let mut store = RetainedStore::default();
+        for number in 0..10_000_u64 {
+            let topic = format!("t/{number}");
+            let expires_at_ms = if number % 10 == 0 { NEVER } else { number + 100 };
+            let publication = Publication {
+                topic: topic.as_bytes(),
+                properties: b"",
+                payload: b"x",
+                qos: 0,
+                retain: true,
+                expires_at_ms,
+            };
+            store.insert(Arc::new(Message::new(1, &publication)));
+            store.sweep(2, number);
+        }
+
+        assert!((1_000..4_000).contains(&store.len()), "{} of 1,000 that live", store.len());
+        assert_eq!(store.bytes, store.messages.iter().map(|entry| entry.0.size()).sum::<u64>());
+        store.remove_expired(u64::MAX - 1);
+        assert_eq!((store.len(), store.expiring), (1_000, 0));
     }
 }

@@ -12,6 +12,9 @@ use crate::retained::RetainedStore;
 use crate::router::{Matched, QueueRef, Route, Target};
 use crate::store::{Change, Ticket};
 
+/// Retained messages looked at for each that is stored, whether they have expired.
+const SWEPT_EACH: usize = 2;
+
 /// What became of a publication.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Routed {
@@ -202,8 +205,8 @@ impl Shard {
         let shared = Arc::clone(&self.shared);
         let mut store = shared.retained_store_mut();
         if !has_room(&store, &message, &shared.limits) {
-            // Only what is read again finds out that it expired; the rest is looked for here, at
-            // most once a second: it reads the whole store.
+            // What has expired and was not swept yet is looked for here, at most once a second: it
+            // reads the whole store.
             if now_ms >= self.swept_at_ms + 1_000 {
                 self.swept_at_ms = now_ms;
                 store.remove_expired(now_ms);
@@ -214,6 +217,7 @@ impl Shard {
             }
         }
         store.insert(Arc::clone(&message));
+        store.sweep(SWEPT_EACH, now_ms);
         let ticket = self.store.write(&Change::Retained { message: &message });
         store.note_change(ticket);
         Ok(ticket)
