@@ -9,6 +9,7 @@ use crate::host::HostMessage;
 use crate::limits::Limits;
 use crate::retained::RetainedStore;
 use crate::router::{Epochs, Tree};
+use crate::store::Ticket;
 
 /// One for all shards.
 #[derive(Debug)]
@@ -120,10 +121,12 @@ impl Shared {
     }
 
     /// The last number a retained message has that a subscription made just now may miss: those
-    /// retained later find the subscription in the tree. The lock puts the two in order.
-    pub fn last_retained_number(&self) -> u64 {
-        let _store = self.retained_store();
-        self.numbers.load(Ordering::Relaxed)
+    /// retained later find the subscription in the tree. The lock puts the two in order. With it
+    /// the ticket of the last change; one call, for who holds the lock and asks for it again
+    /// waits for ever where another shard waits to write.
+    pub fn last_retained(&self) -> (u64, Ticket) {
+        let store = self.retained_store();
+        (self.numbers.load(Ordering::Relaxed), store.last_change())
     }
 
     /// The shard a session lives on.

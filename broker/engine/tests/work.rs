@@ -4,9 +4,11 @@
 #![expect(clippy::expect_used, reason = "a test that stops has failed")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::host::{ConnectionRef, Peer};
 use engine::limits::{Limits, ListenerProfile};
+use engine::session::session_key;
 use engine::shard::{Flow, Shard, State};
 use engine::shared::Shared;
 
@@ -244,4 +246,35 @@ fn members_of_a_group_that_are_looked_at_are_work() {
     let writer = open(&mut shard, "writer", 0);
 
     assert_eq!(rounds(&mut shard, writer, &publish("t", 2).repeat(310)), 10);
+}
+
+/// Shards share the retained store: some subscribe while others publish, with more threads than
+/// cores, so that some are interrupted in the middle.
+#[test]
+fn shards_do_not_wait_for_each_other_for_ever() {
+    const SHARDS: u16 = 12;
+    let shared = Shared::new(Limits::default(), SHARDS, 7);
+    let (done, is_done) = std::sync::mpsc::channel();
+    for id in 0..SHARDS {
+        let (shared, done) = (Arc::clone(&shared), done.clone());
+        std::thread::spawn(move || {
+            let mut shard = Shard::new(id, Arc::clone(&shared));
+            let lives_here = |name: &String| shared.shard_of(&session_key("", name)) == id;
+            let name = (0..).map(|number| format!("c{number}")).find(lives_here);
+            let client = open(&mut shard, &name.expect("there are many"), 0);
+            let filters = vec!["none".to_owned(); 100];
+            for _ in 0..6_000 {
+                if id % 2 == 0 {
+                    subscribe(&mut shard, client, &filters, 0);
+                } else {
+                    shard.receive(client, &publish("t", 1).repeat(100), 0);
+                }
+            }
+            done.send(()).expect("the test waits");
+        });
+    }
+
+    for _ in 0..SHARDS {
+        is_done.recv_timeout(Duration::from_secs(60)).expect("all shards get through");
+    }
 }

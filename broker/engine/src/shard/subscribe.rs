@@ -144,16 +144,19 @@ impl Shard {
             1 => held.is_none(),
             _ => false,
         };
-        let replay = (wants_retained && parsed.share.is_none()).then(|| Replay {
-            filter: filter.into(),
-            options,
-            identifier,
-            ticket: self.shared.retained_store().last_change(),
-            is_held: false,
-            after: self.shared.last_retained_number(),
-            from: None,
-            is_read: false,
-            ready: VecDeque::new(),
+        let replay = (wants_retained && parsed.share.is_none()).then(|| {
+            let (after, ticket) = self.shared.last_retained();
+            Replay {
+                filter: filter.into(),
+                options,
+                identifier,
+                ticket,
+                is_held: false,
+                after,
+                from: None,
+                is_read: false,
+                ready: VecDeque::new(),
+            }
         });
         Ok((ReasonCode(qos), replay, ticket))
     }
