@@ -144,21 +144,25 @@ impl Shard {
             1 => held.is_none(),
             _ => false,
         };
-        let replay = (wants_retained && parsed.share.is_none()).then(|| {
-            let (after, ticket) = self.shared.last_retained();
-            Replay {
-                filter: filter.into(),
-                options,
-                identifier,
-                ticket,
-                is_held: false,
-                after,
-                from: None,
-                is_read: false,
-                ready: VecDeque::new(),
-            }
-        });
+        let replay = (wants_retained && parsed.share.is_none())
+            .then(|| self.new_replay(filter, options, identifier));
         Ok((ReasonCode(qos), replay, ticket))
+    }
+
+    /// What is retained now, for a subscription made just now.
+    fn new_replay(&self, filter: String, options: SubscriptionOptions, identifier: u32) -> Replay {
+        let (after, ticket) = self.shared.last_retained();
+        Replay {
+            filter: filter.into(),
+            options,
+            identifier,
+            ticket,
+            is_held: false,
+            after,
+            from: None,
+            is_read: false,
+            ready: VecDeque::new(),
+        }
     }
 
     fn check_subscription_limits(
