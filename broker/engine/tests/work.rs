@@ -253,13 +253,13 @@ fn members_of_a_group_that_are_looked_at_are_work() {
 #[test]
 fn shards_do_not_wait_for_each_other_for_ever() {
     const SHARDS: u16 = 12;
-    let shared = Shared::new(Limits::default(), SHARDS, 7);
+    let all = Shared::new(Limits::default(), SHARDS, 7);
     let (done, is_done) = std::sync::mpsc::channel();
     for id in 0..SHARDS {
-        let (shared, done) = (Arc::clone(&shared), done.clone());
+        let (all, done) = (Arc::clone(&all), done.clone());
         std::thread::spawn(move || {
-            let mut shard = Shard::new(id, Arc::clone(&shared));
-            let lives_here = |name: &String| shared.shard_of(&session_key("", name)) == id;
+            let mut shard = Shard::new(id, Arc::clone(&all));
+            let lives_here = |name: &String| all.shard_of(&session_key("", name)) == id;
             let name = (0..).map(|number| format!("c{number}")).find(lives_here);
             let client = open(&mut shard, &name.expect("there are many"), 0);
             let filters = vec!["none".to_owned(); 100];
