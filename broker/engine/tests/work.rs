@@ -260,7 +260,7 @@ fn shards_do_not_wait_for_each_other_for_ever() {
         std::thread::spawn(move || {
             let mut shard = Shard::new(id, Arc::clone(&all));
             let lives_here = |name: &String| all.shard_of(&session_key("", name)) == id;
-            let name = (0..).map(|number| format!("c{number}")).find(lives_here);
+            let name = (0..10_000).map(|number| format!("c{number}")).find(lives_here);
             let client = open(&mut shard, &name.expect("there are many"), 0);
             let filters = vec!["none".to_owned(); 100];
             for _ in 0..6_000 {
