@@ -146,9 +146,11 @@ fuzz: $(PYTHON_STAMP) ## Fuzz the codec, ten minutes a target (TARGETS="decode t
 	done
 
 .PHONY: soak
-soak: $(PYTHON_STAMP) ## Simulate client histories for ten minutes
+soak: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Simulate client histories, then kill and cut hundreds of times
 	@QUANTUMMQ_SIMULATION_SECONDS=600 cargo test $(CARGO_FLAGS) --package engine --release --quiet \
 	    --test simulation simulat -- --nocapture
+	@QUANTUMMQ_CRASH_ROUNDS=300 QUANTUMMQ_POWERCUT_ROUNDS=300 $(BIN)/python -m pytest \
+	    tests/test_crash.py tests/test_powercut.py $(ARGS)
 
 .PHONY: clean
 clean: ## Remove all that was built or installed

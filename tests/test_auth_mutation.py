@@ -57,7 +57,7 @@ def attempts(texts: list[str], check: Callable[[str], None], rounds: int = ROUND
     """How many of the mutated texts `check` takes; it may refuse the rest by a ValueError."""
     taken = 0
     for seed in range(rounds):
-        chance = random.Random(seed)  # noqa: S311 - repeatable, not secret.
+        chance = random.Random(seed)
         text = mutated(chance, chance.choice(texts), texts)
         try:
             check(text)

@@ -191,7 +191,7 @@ async def test_a_final_message_that_proves_nothing_is_refused(file: Path, final:
 
 
 async def test_no_change_of_a_single_byte_is_accepted(file: Path) -> None:
-    chance = random.Random(7677)  # noqa: S311 - a seed, so that a failure comes again
+    chance = random.Random(7677)
 
     for place in range(len(CLIENT_FINAL)):
         changed = bytearray(CLIENT_FINAL)
@@ -200,7 +200,7 @@ async def test_no_change_of_a_single_byte_is_accepted(file: Path) -> None:
 
 
 async def test_random_bytes_are_refused_and_never_raise(file: Path) -> None:
-    chance = random.Random(5802)  # noqa: S311 - a seed, so that a failure comes again
+    chance = random.Random(5802)
 
     for _ in range(500):
         junk = chance.randbytes(chance.randrange(1, 80))

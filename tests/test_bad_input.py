@@ -38,7 +38,7 @@ async def beside(clients: Clients) -> AsyncIterator[Bystander]:
 
 def seeded(seed: int) -> random.Random:
     """Chance that repeats itself."""
-    return random.Random(seed)  # noqa: S311 - a seed, so that a failure comes again
+    return random.Random(seed)
 
 
 async def drain(peer: Peer) -> bytes:

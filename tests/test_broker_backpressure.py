@@ -181,7 +181,8 @@ async def test_one_cancelled_as_its_turn_comes_gives_its_room_back(clients: Clie
 async def test_a_stop_ends_the_line(config: Config) -> None:
     broker = Broker(config)
     await broker.start()
-    tasks = [asyncio.create_task(broker.publish_batch([large(20 * MIB)])) for _ in range(5)]
+    message = large(20 * MIB)
+    tasks = [asyncio.create_task(broker.publish_batch([message])) for _ in range(100)]
     await asyncio.sleep(0)
     await broker.stop()
 

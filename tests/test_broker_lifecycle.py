@@ -428,9 +428,15 @@ async def test_cancelled_questions_leave_the_others_their_answers(clients: Clien
 def broken(config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A configuration whose second shard ends as soon as it starts: its CPU does not exist."""
 
-    def misplaced(*, pin_cpus: tuple[int, ...], **others: bool) -> EngineOptions:
+    def misplaced(
+        *, pin_cpus: tuple[int, ...], session_queue_overflow: str, **others: bool
+    ) -> EngineOptions:
         assert pin_cpus == ()
-        return EngineOptions(pin_cpus=(min(os.sched_getaffinity(0)), 100_000), **others)
+        return EngineOptions(
+            pin_cpus=(min(os.sched_getaffinity(0)), 100_000),
+            session_queue_overflow=session_queue_overflow,
+            **others,
+        )
 
     monkeypatch.setattr(options, "EngineOptions", misplaced)
     return config

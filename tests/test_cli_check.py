@@ -94,15 +94,18 @@ def test_files_are_read_and_have_to_fit(tmp_path: Path) -> None:
 
 
 def test_a_good_configuration_is_said_to_be_so(tmp_path: Path) -> None:
-    done = check(tmp_path, '[[listener]]\naddress = "127.0.0.1:1884"\n', code=0)
+    text = '[store]\nprofile = "safe"\n[[listener]]\naddress = "127.0.0.1:1884"\n'
+    done = check(tmp_path, text, code=0)
 
-    assert done.stdout == f"{tmp_path}/quantummq.toml: ok\n"
+    first, second = done.stdout.splitlines()
+    assert first == f"{tmp_path}/quantummq.toml: ok"
+    assert second.startswith("store: safe: acknowledged means stored")
 
 
 def test_without_a_file_the_defaults_are_looked_at(tmp_path: Path) -> None:
     done = check(tmp_path, None, code=0)
 
-    assert done.stdout.endswith(": ok\n")
+    assert ": ok\nstore: memory: " in done.stdout
 
 
 def test_options_and_environment_count_as_for_run(tmp_path: Path) -> None:
@@ -132,5 +135,6 @@ def test_programs_read_json(tmp_path: Path) -> None:
     assert json.loads(check(tmp_path, "", "--json", code=0).stdout) == {
         "ok": True,
         "source": f"{tmp_path}/quantummq.toml",
+        "store": "memory",
         "errors": [],
     }

@@ -47,6 +47,7 @@ OWN = [
     "quantummq.config.mqtt",
     "quantummq.config.proxy",
     "quantummq.config.table",
+    "quantummq.config.store",
     "quantummq.config.tls",
     "quantummq.config.websocket",
     "quantummq.decisions",

@@ -147,7 +147,7 @@ async def test_topic_aliases_stand_for_topics_with_their_mount_point(clients: Cl
 
     await inside.publish("lab", b"1", properties=[("topic_alias", 3)])
     await inside.publish("", b"2", properties=[("topic_alias", 3)])
-    await inside.ping()
+    await clients.settle()
     await outside.publish("site1/back", b"3")
     await outside.publish("site1/back", b"4")
 

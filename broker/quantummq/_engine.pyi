@@ -6,6 +6,7 @@ take it. Only `quantummq.engine` imports this module.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Literal, final
 
 from quantummq.errors import QuantumMQError
@@ -25,6 +26,7 @@ __all__ = [
     "Message",
     "SessionInfo",
     "Sessions",
+    "StoreOptions",
     "TlsOptions",
 ]
 
@@ -49,8 +51,10 @@ class EngineOptions:
         sessions: int,
         session_queue_messages: int,
         session_queue_bytes: int,
+        session_queue_overflow: str,
         queued_messages: int,
         queued_bytes: int,
+        queued_memory_bytes: int,
         subscriptions_per_session: int,
         subscriptions: int,
         subscription_bytes_per_session: int,
@@ -76,9 +80,11 @@ class EngineOptions:
             connections: Connections in all; one more is closed at once.
             sessions: Sessions in all; a new one is refused with 0x97.
             session_queue_messages: Messages in one session's queue; the oldest is dropped.
+            session_queue_overflow: At these two: "drop_oldest", "drop_newest" or "reject".
             session_queue_bytes: Bytes in one session's queue; the oldest is dropped.
             queued_messages: Messages in all queues; a new one is dropped.
             queued_bytes: Bytes in all queues; a new one is dropped.
+            queued_memory_bytes: Bytes of those kept in memory; others are read back from the store.
             subscriptions_per_session: Subscriptions of a session; SUBACK says 0x97.
             subscriptions: Subscriptions in all; SUBACK says 0x97.
             subscription_bytes_per_session: Bytes of one session's filters.
@@ -123,6 +129,29 @@ class TlsOptions:
 
         Raises:
             ValueError: `client_certificate` or `minimum_version` is not one of those named.
+        """
+
+@final
+class StoreOptions:
+    """Where what lasts is kept, and how surely; see `quantummq.config.store`."""
+
+    def __new__(
+        cls,
+        *,
+        folder: Path,
+        profile: str,
+        stops_on_damage: bool,
+        reserve_bytes: int,
+        wal_bytes_max: int,
+    ) -> StoreOptions:
+        """Checks and keeps the options; nothing is opened yet.
+
+        Args:
+            folder: The data folder; one broker at a time.
+            profile: `safe`, `card` or `fast`.
+            stops_on_damage: Whether a damaged file is a reason not to start.
+            reserve_bytes: Size of the file given up when the disk is full.
+            wal_bytes_max: The write-ahead log's limit; above it new messages are refused.
         """
 
 @final
@@ -415,6 +444,8 @@ class Event:
           `count` connections were closed at the door since the last such event, `detail` says why.
         - `aborted`: a connection ended before a complete CONNECT; `detail` says why.
         - `session_ended`: a session expired or was deleted.
+        - `store`: the store has something to say, in `detail`; `reason` is above 0x7F if it is
+          trouble.
         - `subscribed`: `detail` is the topic filter, `reason` the granted QoS.
         - `unsubscribed`: `detail` is the topic filter.
         - `dropped`: `count` messages for this session were since the last such event.
@@ -571,12 +602,18 @@ class Engine:
     Every method but `start` raises `EngineError` before `start` has succeeded.
     """
 
-    def __new__(cls, options: EngineOptions, listeners: Sequence[ListenerOptions]) -> Engine:
+    def __new__(
+        cls,
+        options: EngineOptions,
+        listeners: Sequence[ListenerOptions],
+        store: StoreOptions | None,
+    ) -> Engine:
         """Keeps the options; nothing is opened yet.
 
         Args:
             options: For the whole engine.
             listeners: Each with a name of its own.
+            store: Where what lasts is kept; None: nowhere.
         """
 
     def start(self) -> list[str]:

@@ -115,6 +115,7 @@ class Broker:
                 )
                 for index, listener in enumerate(config.listeners)
             ],
+            options.store_options(config),
         )
         limits = DecisionLimits(config.limits.authentications, config.limits.decision_timeout_s)
         self._decisions = Decisions(self._judge(), limits, self.clock, engine.answer)

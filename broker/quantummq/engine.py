@@ -27,6 +27,7 @@ from quantummq._engine import (
     Message,
     SessionInfo,
     Sessions,
+    StoreOptions,
     TlsOptions,
 )
 from quantummq.errors import QuantumMQError
@@ -45,6 +46,7 @@ __all__ = [
     "Message",
     "RefusedError",
     "SessionInfo",
+    "StoreOptions",
     "TlsOptions",
     "check_loop",
 ]

@@ -1,12 +1,15 @@
 """What happened, for logs and people: `async for batch in broker.events()`."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
 from quantummq.engine import Event, check_loop
+from quantummq.log import tell
 
+_LOG: Final = logging.getLogger("quantummq.store")
 EVENTS_MAX: Final = 10_000
 """Events that wait for one reader unless it asks for another bound: a few megabytes."""
 
@@ -132,7 +135,10 @@ class EventHub:
         return bool(self._buffers)
 
     def add(self, events: list[Event]) -> None:
-        """Something happened."""
+        """Something happened; what the store says goes into the log as well."""
+        for event in events:
+            if event.kind == "store":
+                tell(_LOG, logging.WARNING if event.reason else logging.INFO, event.detail)
         for buffer in self._buffers:
             buffer.add(events)
 

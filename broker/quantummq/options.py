@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from quantummq.config import Address, Config, Listener, Tls
-from quantummq.engine import EngineOptions, ListenerOptions, TlsOptions
+from quantummq.engine import EngineOptions, ListenerOptions, StoreOptions, TlsOptions
 from quantummq.errors import ConfigError
 
 _REDIRECT: Final = {"none": 0, "temporary": 0x9C, "permanent": 0x9D}
@@ -29,8 +29,10 @@ def engine_options(config: Config, *, manual_clock: bool) -> EngineOptions:
         sessions=limits.sessions,
         session_queue_messages=limits.session_queue_messages,
         session_queue_bytes=limits.session_queue_bytes,
+        session_queue_overflow=limits.session_queue_overflow,
         queued_messages=limits.queued_messages,
         queued_bytes=limits.queued_bytes,
+        queued_memory_bytes=limits.queued_memory_bytes,
         subscriptions_per_session=limits.subscriptions_per_session,
         subscriptions=limits.subscriptions,
         retained_messages=limits.retained_messages,
@@ -45,6 +47,24 @@ def engine_options(config: Config, *, manual_clock: bool) -> EngineOptions:
         host_subscription_bytes=limits.host_subscription_bytes,
         authentications=limits.authentications,
         decision_timeout_ms=_milliseconds(limits.decision_timeout_s),
+    )
+
+
+def store_options(config: Config) -> StoreOptions | None:
+    """Where what lasts is kept; None if nothing is.
+
+    Args:
+        config: `[store]` and the data folder are used.
+    """
+    store = config.store
+    if store.profile == "memory":
+        return None
+    return StoreOptions(
+        folder=config.broker.data_path,
+        profile=store.profile,
+        stops_on_damage=store.on_damage == "stop",
+        reserve_bytes=store.reserve_bytes,
+        wal_bytes_max=store.wal_bytes_max,
     )
 
 

@@ -18,6 +18,7 @@ use crate::error::{attempt, detached, engine_error};
 use crate::message::Message;
 use crate::options::{EngineOptions, ListenerOptions, TlsOptions};
 use crate::records::{Completion, Counter, Delivery, Event, Failure, Sessions};
+use crate::store::StoreOptions;
 
 /// The server and what Python subscribed to; see `_engine.pyi`.
 #[pyclass(frozen, module = "quantummq._engine")]
@@ -47,10 +48,15 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (options, listeners))]
-    fn new(options: &EngineOptions, listeners: Vec<PyRef<'_, ListenerOptions>>) -> Self {
+    #[pyo3(signature = (options, listeners, store))]
+    fn new(
+        options: &EngineOptions,
+        listeners: Vec<PyRef<'_, ListenerOptions>>,
+        store: Option<PyRef<'_, StoreOptions>>,
+    ) -> Self {
+        let store = store.map(|store| store.config.clone());
         Self {
-            config: options.config.clone(),
+            config: ServerConfig { store, ..options.config.clone() },
             listeners: listeners.into_iter().map(|listener| listener.config.clone()).collect(),
             server: OnceLock::new(),
             windows: Mutex::default(),
@@ -61,7 +67,7 @@ impl Engine {
         if self.server.get().is_some() {
             return Err(engine_error("the engine is started already"));
         }
-        let server = attempt(py, || Server::start(self.config.clone(), &self.listeners))?;
+        let server = attempt(py, || Server::start(&self.config, &self.listeners))?;
         let addresses = server.addresses();
         if self.server.set(server).is_err() {
             // The other caller's server stays; ours ends as it is dropped.

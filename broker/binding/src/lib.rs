@@ -7,6 +7,7 @@ mod error;
 mod message;
 mod options;
 mod records;
+mod store;
 
 use pyo3::prelude::*;
 
@@ -18,6 +19,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<options::EngineOptions>()?;
     module.add_class::<options::ListenerOptions>()?;
     module.add_class::<options::TlsOptions>()?;
+    module.add_class::<store::StoreOptions>()?;
     module.add_class::<message::Message>()?;
     module.add_class::<authentication::AuthenticationRequest>()?;
     module.add_class::<authentication::AuthenticationAnswer>()?;

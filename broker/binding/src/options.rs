@@ -1,7 +1,7 @@
 //! What an engine is made from: limits, listeners, certificates. The defaults live in Python's
 //! configuration, so every field is asked for here.
 
-use engine::limits::{Limits, ListenerProfile};
+use engine::limits::{Limits, ListenerProfile, Overflow};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use server::{
@@ -20,7 +20,8 @@ pub struct EngineOptions {
 impl EngineOptions {
     #[new]
     #[pyo3(signature = (*, shards, pin_cpus, seed, manual_clock, connections, sessions,
-        session_queue_messages, session_queue_bytes, queued_messages, queued_bytes,
+        session_queue_messages, session_queue_bytes, session_queue_overflow,
+        queued_messages, queued_bytes, queued_memory_bytes,
         subscriptions_per_session, subscriptions, subscription_bytes_per_session,
         subscription_bytes, retained_messages, retained_bytes, output_bytes,
         output_bytes_total, input_bytes_total, match_cache_entries, host_records,
@@ -36,8 +37,10 @@ impl EngineOptions {
         sessions: u32,
         session_queue_messages: u32,
         session_queue_bytes: u64,
+        session_queue_overflow: &str,
         queued_messages: u64,
         queued_bytes: u64,
+        queued_memory_bytes: u64,
         subscriptions_per_session: u32,
         subscriptions: u32,
         subscription_bytes_per_session: u64,
@@ -59,8 +62,10 @@ impl EngineOptions {
         let limits = Limits {
             session_queue_messages,
             session_queue_bytes,
+            session_queue_overflow: overflow(session_queue_overflow)?,
             queued_messages,
             queued_bytes,
+            queued_memory_bytes,
             sessions,
             subscriptions_per_session,
             subscriptions,
@@ -79,7 +84,16 @@ impl EngineOptions {
         };
         let max_connections = connections;
         Ok(Self {
-            config: ServerConfig { shards, pin_cpus, limits, seed, manual_clock, max_connections },
+            config: ServerConfig {
+                shards,
+                pin_cpus,
+                limits,
+                seed,
+                manual_clock,
+                max_connections,
+                store: None,
+                is_synchronised: crate::store::is_synchronised,
+            },
         })
     }
 
@@ -251,4 +265,16 @@ fn parse_networks(texts: Vec<String>) -> PyResult<Vec<Network>> {
         text.parse().map_err(|why: String| PyValueError::new_err(format!("proxy_trusted: {why}")))
     };
     texts.into_iter().map(parse).collect()
+}
+
+/// What happens at a queue's limit, by its name in the configuration.
+fn overflow(name: &str) -> PyResult<Overflow> {
+    match name {
+        "drop_oldest" => Ok(Overflow::DropOldest),
+        "drop_newest" => Ok(Overflow::DropNewest),
+        "reject" => Ok(Overflow::Reject),
+        _ => {
+            Err(PyValueError::new_err("session_queue_overflow: drop_oldest, drop_newest or reject"))
+        }
+    }
 }

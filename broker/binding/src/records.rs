@@ -35,6 +35,7 @@ impl Event {
             EventKind::SessionEnded => "session_ended",
             EventKind::Subscribed => "subscribed",
             EventKind::Unsubscribed => "unsubscribed",
+            EventKind::Store => "store",
             EventKind::Dropped => "dropped",
         }
     }

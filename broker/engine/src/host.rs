@@ -195,6 +195,8 @@ pub enum EventKind {
     Subscribed,
     /// A subscription ended; `detail` is the filter.
     Unsubscribed,
+    /// The store has something to say, in `detail`; `reason` is above 0x80 if it is trouble.
+    Store,
     /// Messages were dropped; `count` of them since the last such event, `detail` says why.
     Dropped,
 }

@@ -6,6 +6,7 @@ pub mod codec;
 pub mod connection;
 pub mod host;
 mod host_message;
+pub mod lasting;
 pub mod limits;
 pub mod message;
 pub mod reason;

@@ -11,12 +11,17 @@ pub struct Limits {
     /// Bytes in one session's queue (topic, properties and payload); same policy. A lasting session
     /// with as much under way and not acknowledged is sent no more: it waits in the queue.
     pub session_queue_bytes: u64,
+    /// What happens at these two.
+    pub session_queue_overflow: Overflow,
     /// Messages in all queues together; at the limit a new one is dropped and counted.
     pub queued_messages: u64,
     /// Bytes in all queues, under way to lasting sessions, in wills and in the long names of
     /// sessions together; same policy, and a CONNECT whose will or name does not fit is refused
     /// with 0x97.
     pub queued_bytes: u64,
+    /// Bytes of queued messages kept in memory; above it those that the store has are read back
+    /// from there when they are sent.
+    pub queued_memory_bytes: u64,
     /// Sessions, connected or not; at the limit a new one is refused with 0x97.
     pub sessions: u32,
     /// Subscriptions of one session; at the limit SUBACK says 0x97.
@@ -51,13 +56,28 @@ pub struct Limits {
     pub decision_timeout_ms: u64,
 }
 
+/// What happens to a message for a session whose queue is at its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// The oldest message goes.
+    #[default]
+    DropOldest,
+    /// The new one does.
+    DropNewest,
+    /// The new one is refused with 0x97 before anybody gets it; before MQTT 5 its publisher is
+    /// disconnected.
+    Reject,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             session_queue_messages: 100_000,
             session_queue_bytes: 64 << 20,
+            session_queue_overflow: Overflow::DropOldest,
             queued_messages: 1_000_000,
             queued_bytes: 1 << 30,
+            queued_memory_bytes: 64 << 20,
             sessions: 1_000_000,
             subscriptions_per_session: 100_000,
             subscriptions: 10_000_000,

@@ -17,6 +17,8 @@ const STEP_BYTES: usize = 256;
 pub struct RetainedStore {
     messages: BTreeSet<Entry>,
     bytes: u64,
+    /// Changes so far: of two of one topic the later stands, in the store as well.
+    changes: u64,
     /// How many of them expire at some time.
     expiring: usize,
     /// The topic up to which `sweep` has looked.
@@ -52,6 +54,12 @@ impl Ord for Entry {
 }
 
 impl RetainedStore {
+    /// The number of the next change.
+    pub fn next_change(&mut self) -> u64 {
+        self.changes += 1;
+        self.changes
+    }
+
     /// A change goes to the store under this ticket.
     pub fn note_change(&mut self, ticket: Ticket) {
         self.last_change = self.last_change.max(ticket);
@@ -282,7 +290,7 @@ mod tests {
                 retain: true,
                 expires_at_ms: NEVER,
             };
-            store.insert(Arc::new(Message::new(1, &publication)));
+            store.insert(Arc::new(Message::new(&publication)));
         }
         store
     }
@@ -345,7 +353,7 @@ mod tests {
                 retain: true,
                 expires_at_ms,
             };
-            store.insert(Arc::new(Message::new(1, &publication)));
+            store.insert(Arc::new(Message::new(&publication)));
             store.sweep(2, number);
         }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::host::HostMessage;
+use crate::lasting::Lasting;
 use crate::limits::Limits;
 use crate::retained::RetainedStore;
 use crate::router::{Epochs, Tree};
@@ -24,8 +25,10 @@ pub struct Shared {
     pub epochs: Epochs,
     tree: RwLock<Tree>,
     retained: RwLock<RetainedStore>,
-    /// Log numbers given.
-    numbers: AtomicU64,
+    /// Messages that came so far.
+    arrivals: AtomicU64,
+    /// Which sessions last.
+    pub lasting: Lasting,
     /// Messages in all session queues.
     pub queued_messages: AtomicU64,
     /// Bytes in all session queues.
@@ -47,7 +50,8 @@ impl Shared {
             epochs: Epochs::new(seed),
             tree: RwLock::default(),
             retained: RwLock::default(),
-            numbers: AtomicU64::new(0),
+            arrivals: AtomicU64::new(0),
+            lasting: Lasting::new(shards.max(1)),
             queued_messages: AtomicU64::new(0),
             queued_bytes: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
@@ -90,10 +94,10 @@ impl Shared {
                 break;
             }
         }
-        let message = |message: &crate::message::SharedMessage| {
-            HostMessage::from_publication(&message.publication(), now_ms)
-        };
-        found.iter().map(message).collect()
+        found
+            .iter()
+            .map(|message| HostMessage::from_publication(&message.publication(), now_ms))
+            .collect()
     }
 
     /// Counts `bytes` among those of all queues until the charge is dropped; `None` at the limit.
@@ -114,19 +118,19 @@ impl Shared {
         self.queued_bytes.load(Ordering::Relaxed) >= self.limits.queued_bytes
     }
 
-    /// The next number of the log.
+    /// The place of the next message in the order of arrival.
     #[inline]
-    pub fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    pub fn next_arrival(&self) -> u64 {
+        self.arrivals.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The last number a retained message has that a subscription made just now may miss: those
+    /// The last arrival a retained message has that a subscription made just now may miss: those
     /// retained later find the subscription in the tree. The lock puts the two in order. With it
     /// the ticket of the last change; one call, for who holds the lock and asks for it again
     /// waits for ever where another shard waits to write.
     pub fn last_retained(&self) -> (u64, Ticket) {
         let store = self.retained_store();
-        (self.numbers.load(Ordering::Relaxed), store.last_change())
+        (self.arrivals.load(Ordering::Relaxed), store.last_change())
     }
 
     /// The shard a session lives on.

@@ -52,6 +52,8 @@ counters! {
     dropped_output_full,
     /// Messages dropped because a session's queue was at its limit.
     dropped_queue_full,
+    /// Messages refused because a session's queue was at its limit.
+    rejected_queue_full,
     /// Messages dropped because all queues together were at their limit.
     dropped_total_full,
     /// Messages dropped because they expired before they were sent.
@@ -72,4 +74,10 @@ counters! {
     violations,
     /// Retained messages refused at a limit.
     retained_refused,
+    /// Messages refused because the store had no room or was stopped.
+    store_refused,
+    /// Publishers held back because the store had no room or was stopped.
+    store_stalled,
+    /// Messages asked back from the store for delivery.
+    store_fetched,
 }

@@ -10,7 +10,7 @@ use engine::host::{ConnectionRef, Peer};
 use engine::limits::{Limits, ListenerProfile};
 use engine::shard::{Flow, Shard};
 use engine::shared::Shared;
-use engine::store::{Change, Store, Ticket};
+use engine::store::{Change, Fetch, Health, SessionId, Store, Ticket};
 
 /// A store that commits when the test says so.
 #[derive(Debug, Default, Clone)]
@@ -23,12 +23,24 @@ impl Store for HeldStore {
         true
     }
 
-    fn write(&mut self, _change: &Change<'_>) -> Ticket {
+    fn write(&mut self, _change: Change) -> Ticket {
         Ticket(self.written.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    fn committed(&self) -> Ticket {
-        Ticket::default()
+    fn begin(&mut self) {}
+
+    fn end(&mut self) {}
+
+    fn flush(&mut self) {}
+
+    fn fetch(&mut self, _fetch: Fetch) {}
+
+    fn new_session(&mut self) -> SessionId {
+        SessionId(self.written.load(Ordering::Relaxed) + 1)
+    }
+
+    fn health(&self) -> Health {
+        Health::Sound
     }
 }
 
@@ -70,7 +82,7 @@ impl Broker {
 
     /// A client with a lasting session that takes packets of at most 40 bytes.
     fn connect(&mut self, client_id: u8) -> ConnectionRef {
-        let connection = self.open(client_id);
+        let connection = self.open(client_id, 100);
         assert!(self.received(connection).is_empty(), "CONNACK waits for the session");
         self.commit();
         assert_eq!(self.received(connection)[0], 0x20);
@@ -78,11 +90,11 @@ impl Broker {
     }
 
     /// The same, up to the CONNECT.
-    fn open(&mut self, client_id: u8) -> ConnectionRef {
+    fn open(&mut self, client_id: u8, expiry_s: u8) -> ConnectionRef {
         let profile = Arc::new(ListenerProfile::default());
         let connection = self.shard.open(Peer::default(), profile, 0);
-        let properties = b"\x0A\x11\0\0\0\x64\x27\0\0\0\x28";
-        let body = [&b"\0\x04MQTT\x05\0\0\0"[..], properties, &[0, 1, client_id]].concat();
+        let expiry = [&b"\x0A\x11\0\0\0"[..], &[expiry_s], b"\x27\0\0\0\x28"].concat();
+        let body = [&b"\0\x04MQTT\x05\0\0\0"[..], &expiry, &[0, 1, client_id]].concat();
         self.send(connection, 0x10, &body);
         connection
     }
@@ -123,7 +135,7 @@ fn nothing_is_sent_before_connack() {
     broker.send(first, 0x82, b"\0\x01\0\0\x01a\x01");
     broker.commit();
     let publisher = broker.connect(b'p');
-    let second = broker.open(b's');
+    let second = broker.open(b's', 99); // Other terms are stored, so its CONNACK waits.
     broker.send(second, 0xC0, b"");
     broker.send(publisher, 0x30, b"\0\x01a\x000");
     broker.send(publisher, 0x32, b"\0\x01a\0\x01\x001");

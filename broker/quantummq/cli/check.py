@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from quantummq.cli.sources import Sources, source_options
+from quantummq.config.store import PROFILES
 from quantummq.errors import ConfigError, CredentialsError
 
 _EPILOG = """\b
@@ -29,31 +30,34 @@ def command(
     key, the reason and the way out; the exit code is 1 if there is one.
     """
     sources = Sources(config, listen, data, lan)
-    source, errors = _look(sources)
+    source, profile, errors = _look(sources)
     if as_json:
         faults = [{"where": error.where, "why": error.why} for error in errors]
-        click.echo(json.dumps({"ok": not errors, "source": source, "errors": faults}))
+        told = {"ok": not errors, "source": source, "store": profile, "errors": faults}
+        click.echo(json.dumps(told))
     elif errors:
         for error in errors:
             click.echo(str(error), err=True)
     else:
         click.echo(f"{source}: ok")
+        click.echo(f"store: {profile}: {PROFILES[profile]}")
     sys.exit(1 if errors else 0)
 
 
-def _look(sources: Sources) -> tuple[str, list[ConfigError]]:
-    """The source in words, and everything wrong with it."""
+def _look(sources: Sources) -> tuple[str, str, list[ConfigError]]:
+    """The source in words, the store's profile, and everything wrong with it."""
     from quantummq.cli.settings import check_settings, read_settings
 
     try:
         settings = read_settings(sources)
     except ConfigError as error:
-        return str(sources.config or "configuration"), list(error.all)
+        return str(sources.config or "configuration"), "", list(error.all)
+    profile = settings.config.store.profile
     try:
         # `run --lan` makes the credentials that are missing here.
         check_settings(settings.config, authenticated=sources.lan)
     except ConfigError as error:
-        return settings.source, list(error.all)
+        return settings.source, profile, list(error.all)
     except CredentialsError as error:
-        return settings.source, [ConfigError("authentication", str(error))]
-    return settings.source, []
+        return settings.source, profile, [ConfigError("authentication", str(error))]
+    return settings.source, profile, []

@@ -19,6 +19,7 @@ from quantummq.cli.reload import CertificateWatch
 from quantummq.cli.settings import check_settings, read_settings
 from quantummq.cli.sources import Sources
 from quantummq.config import Config
+from quantummq.config.store import PROFILES
 from quantummq.errors import ConfigError, QuantumMQError
 from quantummq.log import formatter, set_up, tell
 
@@ -42,6 +43,7 @@ def serve(sources: Sources) -> int:
         _prepare_process(config)
         tell(_LOG, logging.INFO, "starting", version=__version__, configuration=settings.source)
         _say_who_is_let_in(config)
+        _say_what_lasts(config)
         asyncio.run(_serve(config))
     except ConfigError as error:
         for each in error.all:
@@ -174,6 +176,13 @@ def _say_credentials(made: "LanCredentials") -> None:
     tell(_LOG, logging.INFO, message, user=made.user, file=str(made.file))
     click.echo(f"user: {made.user}\npassword: {made.password}")
     sys.stdout.flush()
+
+
+def _say_what_lasts(config: Config) -> None:
+    """Says what the store promises, and where it is."""
+    profile = config.store.profile
+    folder = {} if profile == "memory" else {"folder": str(config.broker.data_path)}
+    tell(_LOG, logging.INFO, f"store: {PROFILES[profile]}", profile=profile, **folder)
 
 
 def _say_who_is_let_in(config: Config) -> None:

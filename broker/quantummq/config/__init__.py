@@ -13,6 +13,7 @@ Stable names, for the rest of the package and for programs that embed the broker
     Authentication   [authentication]
     Limits           [limits]
     Mqtt             [mqtt]
+    Store            [store]
     Log              [log]
     load, check      in config.load and config.check
 """
@@ -26,6 +27,7 @@ from quantummq.config.listener import Listener
 from quantummq.config.log import Log
 from quantummq.config.mqtt import Mqtt
 from quantummq.config.proxy import Proxy
+from quantummq.config.store import Store
 from quantummq.config.tls import Tls
 from quantummq.config.websocket import WebSocket
 
@@ -39,6 +41,7 @@ __all__ = [
     "Log",
     "Mqtt",
     "Proxy",
+    "Store",
     "Tls",
     "WebSocket",
     "parse_address",

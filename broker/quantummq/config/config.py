@@ -8,6 +8,7 @@ from quantummq.config.limits import Limits
 from quantummq.config.listener import Listener
 from quantummq.config.log import Log
 from quantummq.config.mqtt import Mqtt
+from quantummq.config.store import Store
 from quantummq.config.table import Table
 from quantummq.config.tls import Tls
 
@@ -32,6 +33,7 @@ class Config(Table):
     )
     limits: Limits = Field(default=Limits(), description="Bounds of the whole broker.")
     mqtt: Mqtt = Field(default=Mqtt(), description="What the broker offers to every client.")
+    store: Store = Field(default=Store(), description="What lasts, and how surely.")
     log: Log = Field(default=Log(), description="What is written to standard error.")
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """Table `[limits]`: the bounds of the whole broker, and what happens at each."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from quantummq.config.table import Bytes, Count, Seconds, Table
@@ -27,6 +29,12 @@ class Limits(Table):
         description="Bytes waiting in one session's queue; the oldest message is dropped. With as "
         "many sent and not acknowledged, a session that lasts is sent no more until it answers.",
     )
+    session_queue_overflow: Literal["drop_oldest", "drop_newest", "reject"] = Field(
+        default="drop_oldest",
+        description="What happens when a session's queue is at its limit. drop_oldest and "
+        "drop_newest lose a message, counted and told by an event. reject: PUBACK and PUBREC say "
+        "0x97, and before MQTT 5 the publisher is disconnected.",
+    )
     queued_messages: Bytes = Field(
         default=1_000_000,
         description="Messages waiting in all queues together; a new one is dropped.",
@@ -36,6 +44,11 @@ class Limits(Table):
         description="Bytes of all queues, wills, messages that lasting sessions have not "
         "acknowledged, and names of sessions above 256 bytes; a new message is dropped, a CONNECT "
         "whose will or name does not fit gets 0x97.",
+    )
+    queued_memory_bytes: Bytes = Field(
+        default=64 * _MIB,
+        description="Bytes of queued messages kept in memory; above it those that the store has "
+        "are read back from there when they are delivered.",
     )
     subscriptions_per_session: Count = Field(
         default=100_000,

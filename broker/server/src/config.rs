@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use engine::limits::{Limits, ListenerProfile};
 
+use crate::store::StoreConfig;
+
 /// What holds for the whole server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -20,6 +22,10 @@ pub struct ServerConfig {
     pub manual_clock: bool,
     /// Connections in all; one above it is accepted and closed at once.
     pub max_connections: u32,
+    /// Where what lasts is kept; `None`: nowhere.
+    pub store: Option<StoreConfig>,
+    /// Whether the kernel says that the wall clock is right.
+    pub is_synchronised: fn() -> bool,
 }
 
 impl Default for ServerConfig {
@@ -31,6 +37,8 @@ impl Default for ServerConfig {
             seed: 0,
             manual_clock: false,
             max_connections: 10_000,
+            store: None,
+            is_synchronised: || true,
         }
     }
 }

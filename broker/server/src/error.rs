@@ -56,6 +56,9 @@ pub enum ServerError {
         /// A full sentence.
         why: &'static str,
     },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// No listener has this name.
     #[error("listener {listener}: there is no such listener")]
     UnknownListener {

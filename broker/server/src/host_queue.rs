@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use engine::host::HostRecord;
+use engine::host::{EventKind, HostRecord};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::ServerError;
@@ -53,7 +53,10 @@ impl HostQueue {
     /// them.
     pub(crate) fn push(&self, records: &mut Vec<HostRecord>) {
         if !self.watched.load(Ordering::Relaxed) {
-            records.retain(|record| !matches!(record, HostRecord::Event(_)));
+            // What the store has to say goes into the log, whoever watches.
+            records.retain(|record| {
+                !matches!(record, HostRecord::Event(event) if event.kind != EventKind::Store)
+            });
         }
         if records.is_empty() {
             return;

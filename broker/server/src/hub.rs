@@ -1,7 +1,7 @@
 //! What the event loops of one server share.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use engine::stats::Counters;
 
@@ -10,6 +10,7 @@ use crate::host_queue::HostQueue;
 use crate::listener::Listener;
 use crate::mailbox::Mailbox;
 use crate::rendezvous::Rendezvous;
+use crate::store::StoreControl;
 
 /// Shared by all shards and the server.
 pub(crate) struct Hub {
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
     pub(crate) max_connections: u32,
     /// Sockets of clients that are open, the lingering ones too.
     pub(crate) connections: AtomicU32,
+    /// The store, if one keeps anything.
+    pub(crate) store: OnceLock<StoreControl>,
     /// Connections that the engines know or that are on their way between two of them.
     pub(crate) attached: AtomicU32,
 }
@@ -40,6 +43,11 @@ impl Hub {
         sum.connections_refused += refused.sum::<u64>();
         sum.dropped_events += self.host.dropped_events();
         sum
+    }
+
+    /// So much waits for the store that no more may be read.
+    pub(crate) fn is_store_behind(&self) -> bool {
+        self.store.get().is_some_and(StoreControl::is_behind)
     }
 
     /// Takes a place for one connection through `listener`; false if there is none.

@@ -8,6 +8,7 @@
 
 mod clock;
 pub mod config;
+mod durable;
 mod error;
 mod event_loop;
 mod host_queue;
@@ -21,6 +22,7 @@ mod proxy;
 mod rendezvous;
 mod server;
 mod socket;
+pub mod store;
 mod tls;
 mod transport;
 mod websocket;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use engine::host::HostCommand;
 use engine::shard::{HandOver, Mail};
+use engine::store::{Fetched, Ticket};
 use mio::Waker;
 
 use crate::transport::Transport;
@@ -37,6 +38,12 @@ pub(crate) struct Letters {
     pub(crate) moved: Vec<Moved>,
     pub(crate) commands: Vec<HostCommand>,
     pub(crate) orders: Vec<Order>,
+    /// The store's last commit, if there was one since the last letters.
+    pub(crate) committed: Option<Ticket>,
+    /// Messages that queues of this shard asked for.
+    pub(crate) fetched: Vec<Fetched>,
+    /// The store's health changed.
+    pub(crate) store_changed: bool,
 }
 
 /// One shard's mailbox.

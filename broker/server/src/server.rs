@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::clock::Clock;
 use crate::config::{ListenerConfig, ServerConfig, TlsConfig};
+use crate::durable;
 use crate::error::ServerError;
 use crate::event_loop::{Door, EventLoop, WAKER};
 use crate::host_queue::HostQueue;
@@ -23,6 +24,7 @@ use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::mailbox::{Letters, Mailbox, Order};
 use crate::rendezvous::Rendezvous;
+use crate::store::{self, StoreControl};
 
 /// Passes after which a manual clock moves on though mail still goes round.
 const SETTLE_PASSES_MAX: usize = 100;
@@ -48,7 +50,7 @@ impl Server {
     ///
     /// # Errors
     /// What is wrong with a listener, its certificate or its address.
-    pub fn start(config: ServerConfig, listeners: &[ListenerConfig]) -> Result<Self, ServerError> {
+    pub fn start(config: &ServerConfig, listeners: &[ListenerConfig]) -> Result<Self, ServerError> {
         let shards = config.shards.max(1);
         let mut bound = Vec::with_capacity(listeners.len());
         let mut sockets = Vec::with_capacity(listeners.len());
@@ -76,16 +78,17 @@ impl Server {
             max_connections: config.max_connections,
             connections: AtomicU32::new(0),
             attached: AtomicU32::new(0),
+            store: OnceLock::new(),
         });
-        let all = Shared::new(config.limits, shards, config.seed);
+        let all = Shared::new(config.limits.clone(), shards, config.seed);
         let server = Self {
             hub: Arc::clone(&hub),
             shared: Arc::clone(&all),
             threads: Mutex::default(),
             advancing: Mutex::default(),
         };
-        for (id, poll) in (0..shards).zip(polls) {
-            let shard = Shard::new(id, Arc::clone(&all));
+        let engines = engines(config, &hub, &all)?;
+        for ((id, poll), shard) in (0..shards).zip(polls).zip(engines) {
             let doors = doors(&sockets)?;
             let event_loop = EventLoop::new(id, Arc::clone(&hub), shard, poll, doors)
                 .map_err(ServerError::system("register a listener"))?;
@@ -190,6 +193,9 @@ impl Server {
         for thread in threads.running.drain(..) {
             in_time &= thread.join().unwrap_or(false);
         }
+        if let Some(store) = self.hub.store.get() {
+            store.stop();
+        }
         threads.stopped_in_time = in_time;
         in_time
     }
@@ -198,12 +204,14 @@ impl Server {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until no shard has anything to do.
+    /// Waits until no shard has anything to do, and the store nothing to commit or to fetch.
     fn settle(&self) {
         for _ in 0..SETTLE_PASSES_MAX {
             let number = self.hub.rendezvous.call();
             self.post_all(|letters| letters.orders.push(Order::Report(number)));
-            if !self.hub.rendezvous.wait(number, self.shard_count()) {
+            let has_moved = self.hub.rendezvous.wait(number, self.shard_count());
+            let was_idle = self.hub.store.get().is_none_or(StoreControl::wait_idle);
+            if !has_moved && was_idle {
                 return;
             }
         }
@@ -227,6 +235,36 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop(Duration::ZERO);
     }
+}
+
+/// The shards' engines, with what lasted.
+fn engines(
+    config: &ServerConfig,
+    hub: &Arc<Hub>,
+    all: &Arc<Shared>,
+) -> Result<Vec<Shard>, ServerError> {
+    let shards = config.shards.max(1);
+    let Some(stored) = &config.store else {
+        return Ok((0..shards).map(|id| Shard::new(id, Arc::clone(all))).collect());
+    };
+    let (times, outlet) = durable::ties(hub, config.is_synchronised);
+    let opened = store::open(stored.clone(), shards, &times, outlet)?;
+    let _ = hub.store.set(opened.control);
+    let mut engines: Vec<Shard> = (0..shards)
+        .zip(opened.stores)
+        .map(|(id, store)| Shard::with_store(id, Arc::clone(all), store))
+        .collect();
+    let now_ms = hub.clock.now_ms();
+    for session in opened.recovered.sessions {
+        let shard = usize::from(all.shard_of(&session.key));
+        if let Some(engine) = engines.get_mut(shard) {
+            engine.restore(session, now_ms);
+        }
+    }
+    if let Some(engine) = engines.first_mut() {
+        engine.restore_retained(opened.recovered.retained);
+    }
+    Ok(engines)
 }
 
 /// Each shard accepts from a duplicate of every listening socket.

@@ -20,7 +20,7 @@ use support::{
     record, socket_address,
 };
 
-fn watched(config: ServerConfig, listeners: &[ListenerConfig]) -> Server {
+fn watched(config: &ServerConfig, listeners: &[ListenerConfig]) -> Server {
     let server = Server::start(config, listeners).unwrap();
     server.watch_events(true);
     server
@@ -42,7 +42,7 @@ fn proxied(trusted: &str) -> ListenerConfig {
 fn a_proxy_header_names_the_client() {
     let certificates = certificates();
     let tls = ListenerConfig { tls: Some(certificates.tls()), ..proxied("127.0.0.0/8") };
-    let server = watched(ServerConfig::default(), &[proxied("127.0.0.1"), tls]);
+    let server = watched(&ServerConfig::default(), &[proxied("127.0.0.1"), tls]);
     let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\x7f\0\0\x01\x00\x09\x07\x5b";
 
     let mut plain = dial(&server, 0);
@@ -64,7 +64,7 @@ fn a_proxy_header_names_the_client() {
 #[test]
 fn a_connection_without_a_trusted_proxy_header_is_closed() {
     let listeners = [proxied("192.0.2.0/24"), proxied("127.0.0.1")];
-    let server = watched(ServerConfig::default(), &listeners);
+    let server = watched(&ServerConfig::default(), &listeners);
 
     let untrusted = read_to_end_or_reset(&mut dial(&server, 0));
     assert_eq!(untrusted, b"");
@@ -95,7 +95,7 @@ fn sessions_of_two_shards_reach_each_other_over_every_layer() {
         ..loopback("ws")
     };
     let config = ServerConfig { shards: 2, ..ServerConfig::default() };
-    let server = Server::start(config, &[loopback("tcp"), tls, websocket]).unwrap();
+    let server = Server::start(&config, &[loopback("tcp"), tls, websocket]).unwrap();
     assert_eq!(server.shard_count(), 2);
 
     // Thirty ids fall on both shards; each connection is accepted by either.
@@ -126,7 +126,7 @@ fn sessions_of_two_shards_reach_each_other_over_every_layer() {
 fn a_connection_above_the_limit_is_closed_at_once() {
     let config = ServerConfig { max_connections: 3, ..ServerConfig::default() };
     let limited = ListenerConfig { max_connections: 1, ..loopback("limited") };
-    let server = watched(config, &[limited, loopback("open")]);
+    let server = watched(&config, &[limited, loopback("open")]);
     let first = Client::connect(dial(&server, 0), "first");
 
     assert_eq!(read_to_end_or_reset(&mut dial(&server, 0)), b"");
@@ -155,7 +155,7 @@ fn handshakes_that_are_never_finished_end_at_the_connect_timeout() {
     };
     let listeners = [loopback("tcp"), tls, websocket, proxied("127.0.0.1")];
     let timeout = listeners[0].profile.connect_timeout_ms;
-    let server = Server::start(manual(), &listeners).unwrap();
+    let server = Server::start(&manual(), &listeners).unwrap();
     let beginnings: [&[u8]; 4] =
         [b"\x10\x20\0\x04MQ", b"\x16\x03\x01\x02", b"GET / HT", b"PROXY T"];
     let mut streams: Vec<TcpStream> = (0..4).map(|listener| dial(&server, listener)).collect();
@@ -180,7 +180,7 @@ fn handshakes_that_are_never_finished_end_at_the_connect_timeout() {
 fn the_keep_alive_runs_on_the_clock_that_is_moved() {
     for shards in [1, 2] {
         let server =
-            Server::start(ServerConfig { shards, ..manual() }, &[loopback("tcp")]).unwrap();
+            Server::start(&ServerConfig { shards, ..manual() }, &[loopback("tcp")]).unwrap();
         let mut silent = Client::connect_keep_alive(dial(&server, 0), "silent", 10);
         let mut lively = Client::connect_keep_alive(dial(&server, 0), "lively", 10);
 
@@ -202,7 +202,7 @@ fn a_graceful_stop_says_goodbye_to_everyone() {
     let certificates = certificates();
     let tls = ListenerConfig { tls: Some(certificates.tls()), ..loopback("tls") };
     let config = ServerConfig { shards: 2, ..ServerConfig::default() };
-    let server = Server::start(config, &[loopback("tcp"), tls]).unwrap();
+    let server = Server::start(&config, &[loopback("tcp"), tls]).unwrap();
     let address = socket_address(&server, 0);
     let mut clients: Vec<Client> = (0..6)
         .map(|number| Client::connect(dial(&server, 0), &format!("client {number}")))
@@ -222,7 +222,7 @@ fn a_graceful_stop_says_goodbye_to_everyone() {
 
 #[test]
 fn a_client_that_reads_nothing_holds_a_stop_no_longer_than_its_deadline() {
-    let server = Server::start(manual(), &[loopback("tcp")]).unwrap();
+    let server = Server::start(&manual(), &[loopback("tcp")]).unwrap();
     let mut stuck = Client::connect(dial(&server, 0), "stuck");
     let mut publisher = Client::connect(dial(&server, 0), "publisher");
     stuck.subscribe("flood");
@@ -238,7 +238,7 @@ fn a_client_that_reads_nothing_holds_a_stop_no_longer_than_its_deadline() {
 fn a_new_certificate_serves_new_connections_and_leaves_the_old() {
     let (old, new) = (certificates(), certificates());
     let listener = ListenerConfig { tls: Some(old.tls()), ..loopback("tls") };
-    let server = Server::start(ServerConfig::default(), &[listener, loopback("tcp")]).unwrap();
+    let server = Server::start(&ServerConfig::default(), &[listener, loopback("tcp")]).unwrap();
     let mut before = Client::connect(old.dial(dial(&server, 0), None), "before");
 
     server.reload_tls("tls", &new.tls()).unwrap();
@@ -265,7 +265,7 @@ fn a_client_certificate_is_verified_and_handed_to_the_host() {
     let profile =
         ListenerProfile { name: "tls".into(), authenticate: true, ..ListenerProfile::default() };
     let listener = ListenerConfig { tls: Some(tls), profile, ..loopback("tls") };
-    let server = Server::start(ServerConfig::default(), &[listener]).unwrap();
+    let server = Server::start(&ServerConfig::default(), &[listener]).unwrap();
 
     let mut stream = ours.dial(dial(&server, 0), Some(&ours));
     stream.write_all(&connect_packet("device", 0)).unwrap();
@@ -293,7 +293,7 @@ fn a_client_certificate_is_verified_and_handed_to_the_host() {
 #[test]
 fn the_host_publishes_and_subscribes() {
     let config = ServerConfig { shards: 2, ..ServerConfig::default() };
-    let server = Server::start(config, &[loopback("tcp")]).unwrap();
+    let server = Server::start(&config, &[loopback("tcp")]).unwrap();
     let mut client = Client::connect(dial(&server, 0), "client");
     client.subscribe("from/host");
     let window = Arc::new(HostWindow::default());
@@ -333,12 +333,12 @@ fn the_host_publishes_and_subscribes() {
 
 #[test]
 fn what_cannot_be_listened_on_is_said_with_a_way_out() {
-    let server = Server::start(ServerConfig::default(), &[loopback("first")]).unwrap();
+    let server = Server::start(&ServerConfig::default(), &[loopback("first")]).unwrap();
     let taken = ListenerConfig::tcp("second", socket_address(&server, 0));
     let mute = ListenerConfig { mqtt: false, ..loopback("mute") };
 
-    let in_use = Server::start(ServerConfig::default(), &[taken]).err().unwrap().to_string();
-    let mute = Server::start(ServerConfig::default(), &[mute]).err().unwrap().to_string();
+    let in_use = Server::start(&ServerConfig::default(), &[taken]).err().unwrap().to_string();
+    let mute = Server::start(&ServerConfig::default(), &[mute]).err().unwrap().to_string();
 
     assert!(in_use.starts_with("listener second: cannot listen on 127.0.0.1:"), "{in_use}");
     assert!(in_use.ends_with("stop what listens there or choose another port"), "{in_use}");
@@ -349,7 +349,7 @@ fn what_cannot_be_listened_on_is_said_with_a_way_out() {
 fn a_torn_tls_stream_is_an_end_and_no_more() {
     let certificates = certificates();
     let listener = ListenerConfig { tls: Some(certificates.tls()), ..loopback("tls") };
-    let server = watched(ServerConfig::default(), &[listener]);
+    let server = watched(&ServerConfig::default(), &[listener]);
     let mut garbage = dial(&server, 0);
 
     garbage.write_all(&[0x10; 2_000]).unwrap();

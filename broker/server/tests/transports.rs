@@ -36,7 +36,7 @@ fn exchange<S: Stream + 'static>(open: impl Fn() -> S) {
 }
 
 fn start(listeners: &[ListenerConfig]) -> Server {
-    let server = Server::start(ServerConfig::default(), listeners).unwrap();
+    let server = Server::start(&ServerConfig::default(), listeners).unwrap();
     server.watch_events(true);
     server
 }
@@ -166,14 +166,14 @@ fn a_unix_socket_has_its_mode_and_replaces_only_a_dead_one() {
     let server = start(std::slice::from_ref(&listener));
     exchange(|| UnixStream::connect(&path).unwrap());
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-    let second = Server::start(ServerConfig::default(), std::slice::from_ref(&listener)).err();
+    let second = Server::start(&ServerConfig::default(), std::slice::from_ref(&listener)).err();
     drop(server);
 
     assert_eq!(mode & 0o777, 0o620);
     assert!(matches!(second, Some(ServerError::SocketInUse { .. })), "{second:?}");
     assert!(!path.exists(), "the file goes with the server");
     std::fs::write(&path, "precious").unwrap();
-    let third = Server::start(ServerConfig::default(), &[listener]).err();
+    let third = Server::start(&ServerConfig::default(), &[listener]).err();
     assert!(matches!(third, Some(ServerError::NotASocket { .. })), "{third:?}");
     std::fs::remove_dir_all(&folder).unwrap();
 }

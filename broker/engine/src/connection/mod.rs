@@ -15,7 +15,7 @@ use crate::codec::packet::{Connect, Version};
 use crate::host::Peer;
 use crate::limits::{ListenerProfile, PACKET_SIZE_LARGEST};
 use crate::router::QueueRef;
-use crate::store::Ticket;
+use crate::shard::Promise;
 
 /// How far a conversation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub enum Phase {
     Closing,
 }
 
-/// Packets that wait for commits, each with its ticket.
-pub type Waiting = VecDeque<(Ticket, Vec<u8>)>;
+/// Packets that wait for commits, each with what it promises.
+pub type Waiting = VecDeque<(Promise, Vec<u8>)>;
 
 /// The host let a CONNECT in.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +54,10 @@ pub struct Connection {
     pub is_parked: bool,
     /// It does not read its answers: nothing is read from it until it does.
     pub is_choked: bool,
+    /// The store takes nothing of it: nothing is read meanwhile.
+    pub is_held: bool,
+    /// It is in the list of connections whose answers wait for commits.
+    pub is_listed: bool,
     /// It made enough work for one round: the packets that it has sent wait for the next.
     pub is_resting: bool,
     /// It is in the list of connections that want attention.
@@ -113,6 +117,8 @@ impl Connection {
             phase: Phase::Connecting,
             is_parked: false,
             is_choked: false,
+            is_held: false,
+            is_listed: false,
             is_resting: false,
             is_dirty: false,
             awaits_connack: false,
@@ -143,7 +149,7 @@ impl Connection {
 
     /// Whether nothing is read from it now.
     pub fn is_waiting(&self) -> bool {
-        self.is_parked || self.is_choked || self.is_resting
+        self.is_parked || self.is_choked || self.is_resting || self.is_held
     }
 
     /// The deadline that counts now, or 0.
@@ -151,7 +157,8 @@ impl Connection {
         if self.deadline_ms != 0 {
             return self.deadline_ms;
         }
-        if self.phase == Phase::Open && self.keep_alive_ms != 0 && !self.is_parked {
+        if self.phase == Phase::Open && self.keep_alive_ms != 0 && !self.is_parked && !self.is_held
+        {
             return self.heard_at_ms + self.keep_alive_ms;
         }
         0

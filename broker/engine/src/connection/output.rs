@@ -195,17 +195,14 @@ mod tests {
     #[test]
     fn bytes_and_payloads_come_out_in_order_whatever_the_steps() {
         let payload: Vec<u8> = (0..=255).collect();
-        let message = Arc::new(Message::new(
-            1,
-            &Publication {
-                topic: b"t",
-                properties: b"",
-                payload: &payload,
-                qos: 0,
-                retain: false,
-                expires_at_ms: NEVER,
-            },
-        ));
+        let message = Arc::new(Message::new(&Publication {
+            topic: b"t",
+            properties: b"",
+            payload: &payload,
+            qos: 0,
+            retain: false,
+            expires_at_ms: NEVER,
+        }));
         let mut expected = Vec::new();
         for step in [1, 3, 100, 10_000] {
             let mut output = Output::default();

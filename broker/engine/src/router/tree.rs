@@ -121,6 +121,11 @@ impl Tree {
         Some(GroupRoute { id, members, turn })
     }
 
+    /// The group of that name and filter, if there is one.
+    pub fn group_id(&self, name: &str, filter: &str) -> Option<GroupId> {
+        self.group_ids.get(&(Box::from(name), Box::from(filter))).copied()
+    }
+
     /// Name and filter of a group; `None` if it is gone.
     pub fn group_name(&self, id: GroupId) -> Option<(&str, &str)> {
         let group = self.groups.get(id.slot, id.generation)?;

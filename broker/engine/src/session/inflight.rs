@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::queue::Identifiers;
+use super::queue::{Body, Identifiers};
 use super::stragglers::{STRAGGLERS_MAX, Stragglers};
 use crate::message::SharedMessage;
 use crate::router::GroupId;
@@ -29,7 +29,9 @@ pub enum Stage {
 pub struct Sent {
     /// The message; `None` if it can never be sent again (the session ends with its connection),
     /// or need not (PUBREC came).
-    pub message: Option<SharedMessage>,
+    pub message: Option<Body>,
+    /// Index in the message's receivers, or `NOT_STORED`.
+    pub receiver: u32,
     /// Subscription Identifiers.
     pub identifiers: Identifiers,
     /// The shared group it came through, or `NO_GROUP`.
@@ -50,7 +52,7 @@ pub struct Sent {
 impl Sent {
     /// Bytes of the message that is kept, and of what goes with it.
     fn size(&self) -> u64 {
-        let message = self.message.as_ref().map_or(0, |message| message.size());
+        let message = self.message.as_ref().map_or(0, Body::size);
         message + self.identifiers.bytes()
     }
 
@@ -68,7 +70,7 @@ impl Sent {
 #[derive(Debug)]
 pub struct Resend {
     /// See `Sent`.
-    pub message: Option<SharedMessage>,
+    pub message: Option<Body>,
     /// See `Sent`.
     pub identifiers: Identifiers,
     /// See `Sent`.
@@ -218,22 +220,64 @@ impl Inflight {
         packet_id
     }
 
+    /// Takes up exchanges of an earlier run, in the order in which they are to be sent again; call
+    /// on an empty window. Of two under one identifier the later stands.
+    pub fn restore(&mut self, exchanges: Vec<(u16, Sent)>) {
+        for (packet_id, sent) in exchanges {
+            self.first_id = if packet_id == u16::MAX { 1 } else { packet_id + 1 };
+            self.stragglers.get_or_insert_with(Box::default).push(packet_id, sent);
+        }
+        let Some(stragglers) = &self.stragglers else { return };
+        self.live = u32::try_from(stragglers.len()).unwrap_or(u32::MAX);
+        self.bytes = stragglers.iter().map(|(_, sent)| sent.size()).sum();
+    }
+
+    /// Entries whose message is not in memory: their numbers, in order of sending.
+    pub fn wanted(&self) -> Vec<u64> {
+        let aside = self.stragglers.iter().flat_map(|stragglers| stragglers.iter());
+        aside
+            .map(|(_, sent)| sent)
+            .chain(self.entries.iter().flatten())
+            .filter_map(|sent| match sent.message {
+                Some(Body::Stored { number, .. }) => Some(number),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Takes fetched messages in; what the store has no more is given up.
+    pub fn fill(&mut self, fetched: &[(u64, Option<SharedMessage>)]) {
+        let aside = self.stragglers.iter_mut().flat_map(|stragglers| stragglers.iter_mut());
+        let aside = aside.map(|(_, sent)| sent);
+        for sent in aside.chain(self.entries.iter_mut().flatten()) {
+            let Some(Body::Stored { number, .. }) = sent.message else { continue };
+            if let Ok(at) = fetched.binary_search_by_key(&number, |(found, _)| *found) {
+                let before = sent.size();
+                let message = fetched.get(at).and_then(|(_, message)| message.clone());
+                sent.message = message.map(Body::Held);
+                self.bytes = self.bytes - before + sent.size();
+            }
+        }
+    }
+
     /// What is waited for under this Packet Identifier.
     #[inline]
     pub fn stage(&mut self, packet_id: u16) -> Option<Stage> {
         self.get_mut(packet_id).map(|sent| sent.stage)
     }
 
-    /// PUBREC came: the message must not be sent again [MQTT-4.3.3-6]. Whether it was under way.
-    pub fn received(&mut self, packet_id: u16) -> bool {
-        let Some(sent) = self.get_mut(packet_id) else { return false };
+    /// PUBREC came: the message must not be sent again [MQTT-4.3.3-6]. What was waited for before
+    /// and the index of the receiver; `None` if it was not under way.
+    pub fn received(&mut self, packet_id: u16) -> Option<(Stage, u32)> {
+        let sent = self.get_mut(packet_id)?;
+        let before = (sent.stage, sent.receiver);
         let size = sent.size();
         sent.stage = Stage::Pubcomp;
         sent.message = None;
         sent.identifiers = Identifiers::None;
         sent.charge = None;
         self.bytes -= size;
-        true
+        Some(before)
     }
 
     #[inline]
@@ -353,6 +397,7 @@ mod tests {
     fn sent(stage: Stage) -> Sent {
         Sent {
             message: None,
+            receiver: crate::session::NOT_STORED,
             identifiers: Identifiers::None,
             group: NO_GROUP,
             stage,

@@ -10,7 +10,7 @@ mod subscriptions;
 use std::sync::Arc;
 
 pub use inflight::{Inflight, Resend, Sent, Stage};
-pub use queue::{Identifiers, Queue, Queued};
+pub use queue::{Body, Identifiers, NOT_STORED, Queue, Queued};
 pub use received::Received;
 pub use replays::{Replay, Replays};
 pub use subscriptions::{Subscription, Subscriptions};
@@ -20,15 +20,19 @@ use crate::host::{ConnectionRef, HostWindow};
 use crate::message::SharedMessage;
 use crate::router::{QueueRef, SharedState};
 use crate::shared::Charge;
+use crate::store::{SessionId, Ticket};
 
 /// Session Expiry Interval that never runs out (MQTT 5 §3.1.2.11.2).
 pub const EXPIRY_NEVER: u32 = u32::MAX;
 
 /// What is kept of one client.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing; none excludes another")]
 pub struct Session {
     /// Mount point, NUL, Client Identifier.
     pub key: Box<[u8]>,
+    /// What the store calls it; 0 if it does not last, or nothing is kept.
+    pub id: SessionId,
     /// The identity it belongs to; empty for anonymous.
     pub user: Box<str>,
     /// Its place in the router.
@@ -67,6 +71,18 @@ pub struct Session {
     pub dropped: u64,
     /// Dropped messages not yet told by an event.
     pub dropped_untold: u64,
+    /// The Session Expiry Interval that the store has.
+    pub stored_expiry_s: u32,
+    /// What the last step of a QoS 2 exchange waits for: a step that comes again waits for it too.
+    pub exchange_ticket: Ticket,
+    /// Its queue is at its limit, and others know it.
+    pub is_full: bool,
+    /// It is in the list of sessions whose messages may leave the memory.
+    pub is_unloading: bool,
+    /// Messages under way in an earlier run are still in the store.
+    pub has_unfetched: bool,
+    /// Messages were asked of the store and have not come.
+    pub is_fetching: bool,
 }
 
 /// A will that waits (MQTT 5 §3.1.2.5).
@@ -100,6 +116,7 @@ impl Session {
     pub fn new(key: Box<[u8]>, user: Box<str>, version: Version) -> Self {
         Self {
             key,
+            id: SessionId::default(),
             user,
             queue_ref: QueueRef { shard: 0, slot: 0, generation: 0 },
             connection: None,
@@ -119,6 +136,12 @@ impl Session {
             name_charge: None,
             dropped: 0,
             dropped_untold: 0,
+            stored_expiry_s: 0,
+            exchange_ticket: Ticket::default(),
+            is_full: false,
+            is_unloading: false,
+            has_unfetched: false,
+            is_fetching: false,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::message::SharedMessage;
 use crate::router::GroupId;
-use crate::store::Ticket;
+use crate::store::{MessageRef, Ticket};
 
 /// Subscription Identifiers that go with a delivery; nearly always none or one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,11 +45,65 @@ impl Identifiers {
     }
 }
 
+/// A message, in memory or in the store.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// In memory.
+    Held(SharedMessage),
+    /// To be fetched before it is sent.
+    Stored {
+        /// Its number in the log.
+        number: u64,
+        /// What it counts for in limits.
+        size: u32,
+    },
+}
+
+impl Body {
+    /// What it counts for in limits: topic, properties and payload, in bytes.
+    #[inline]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Held(message) => message.size(),
+            Self::Stored { size, .. } => u64::from(*size),
+        }
+    }
+
+    /// Its place in the order of arrival of this run; 0 if it left the memory, which it does not
+    /// while that counts.
+    #[inline]
+    pub fn arrival(&self) -> u64 {
+        self.held().map_or(0, |message| message.arrival)
+    }
+
+    /// The message, if it is in memory.
+    #[inline]
+    pub fn held(&self) -> Option<&SharedMessage> {
+        match self {
+            Self::Held(message) => Some(message),
+            Self::Stored { .. } => None,
+        }
+    }
+
+    /// As changes of the store name it.
+    pub fn reference(&self) -> MessageRef {
+        match self {
+            Self::Held(message) => MessageRef::Held(SharedMessage::clone(message)),
+            Self::Stored { number, .. } => MessageRef::Number(*number),
+        }
+    }
+}
+
+/// The index in a message's receivers of a delivery that the store does not know.
+pub const NOT_STORED: u32 = u32::MAX;
+
 /// A message and the terms on which this session gets it.
 #[derive(Debug, Clone)]
 pub struct Queued {
     /// The message.
-    pub message: SharedMessage,
+    pub body: Body,
+    /// Index in its receivers, or `NOT_STORED`.
+    pub receiver: u32,
     /// QoS it is delivered with.
     pub qos: u8,
     /// RETAIN flag it is delivered with.
@@ -66,7 +120,7 @@ impl Queued {
     /// What it takes of the limits of bytes.
     #[inline]
     pub fn size(&self) -> u64 {
-        self.message.size() + self.identifiers.bytes()
+        self.body.size() + self.identifiers.bytes()
     }
 }
 
@@ -129,6 +183,84 @@ impl Queue {
             self.0 = None;
         }
         Some(queued)
+    }
+
+    /// Numbers of the first messages that are not in memory: at most `max`, at most `bytes_max`
+    /// together, but at least one if there is one.
+    pub fn wanted(&self, max: usize, bytes_max: u64) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        let mut bytes = 0;
+        for queued in self.0.iter().flat_map(|waiting| &waiting.messages) {
+            let Body::Stored { number, size } = queued.body else { continue };
+            bytes += u64::from(size);
+            if !numbers.is_empty() && (numbers.len() >= max || bytes > bytes_max) {
+                break;
+            }
+            numbers.push(number);
+        }
+        numbers
+    }
+
+    /// Takes fetched messages in, which come by number; gives out what the store has no more.
+    pub fn fill(&mut self, fetched: &[(u64, Option<SharedMessage>)]) -> Vec<Queued> {
+        let Some(waiting) = &mut self.0 else { return Vec::new() };
+        let mut is_complete = true;
+        let mut left = fetched.len();
+        for queued in &mut waiting.messages {
+            if left == 0 {
+                break;
+            }
+            let Body::Stored { number, .. } = queued.body else { continue };
+            let Ok(at) = fetched.binary_search_by_key(&number, |(found, _)| *found) else {
+                continue;
+            };
+            left -= 1;
+            match fetched.get(at) {
+                Some((_, Some(message))) => {
+                    waiting.bytes = waiting.bytes - queued.body.size() + message.size();
+                    queued.body = Body::Held(SharedMessage::clone(message));
+                }
+                _ => is_complete = false,
+            }
+        }
+        if is_complete { Vec::new() } else { self.drop_missing(fetched) }
+    }
+
+    /// Takes out what was asked for and is still not in memory.
+    fn drop_missing(&mut self, fetched: &[(u64, Option<SharedMessage>)]) -> Vec<Queued> {
+        let mut gone = Vec::new();
+        for queued in std::mem::take(self) {
+            let is_gone = match queued.body {
+                Body::Held(_) => false,
+                Body::Stored { number, .. } => {
+                    fetched.binary_search_by_key(&number, |(found, _)| *found).is_ok()
+                }
+            };
+            if is_gone {
+                gone.push(queued);
+            } else {
+                self.push(queued);
+            }
+        }
+        gone
+    }
+
+    /// Lets go of messages in memory that the store has, from the end: all but the first
+    /// `keep`.
+    pub fn unload(&mut self, keep: usize) {
+        let Some(waiting) = &mut self.0 else { return };
+        let mut back = waiting.messages.len();
+        while back > keep {
+            back -= 1;
+            let Some(queued) = waiting.messages.get_mut(back) else { break };
+            let Body::Held(message) = &queued.body else { break };
+            let number = message.number();
+            if number == 0 || queued.receiver == NOT_STORED {
+                continue;
+            }
+            let Ok(size) = u32::try_from(message.size()) else { continue };
+            queued.body = Body::Stored { number, size };
+        }
     }
 }
 

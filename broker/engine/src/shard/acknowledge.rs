@@ -6,7 +6,7 @@ use crate::codec::packet::{Acknowledgement, AcknowledgementKind, Version};
 use crate::host::ConnectionRef;
 use crate::reason::ReasonCode;
 use crate::router::QueueRef;
-use crate::session::{Sent, Stage};
+use crate::session::{NOT_STORED, Stage};
 use crate::store::{Change, Ticket};
 use crate::violation::Violation;
 
@@ -78,9 +78,16 @@ impl Shard {
         }
         let mut ticket = Ticket::default();
         if let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) {
-            if session.inflight.received(packet_id) && session.is_lasting() {
-                let key = &session.key;
-                ticket = self.store.write(&Change::ReceivedByPeer { key, packet_id });
+            if let Some((before, receiver)) = session.inflight.received(packet_id) {
+                let is_stored = receiver != NOT_STORED && session.is_lasting();
+                if is_stored && before != Stage::Pubcomp {
+                    let id = session.id;
+                    ticket = self.store.write(Change::ReceivedByPeer { id, packet_id });
+                    session.exchange_ticket = ticket.max(session.exchange_ticket);
+                } else if is_stored {
+                    // PUBREC came again: PUBREL still waits for the same.
+                    ticket = session.exchange_ticket;
+                }
             }
         }
         let reason = found_reason(version, stage.is_some());
@@ -98,14 +105,30 @@ impl Shard {
     /// A message has arrived: its identifier is free, and the next may go.
     #[inline]
     fn complete(&mut self, queue: QueueRef, packet_id: u16, now_ms: u64) {
-        let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
-        let Some(sent) = session.inflight.complete(packet_id) else { return };
-        if let (Sent { message: Some(message), .. }, true) = (&sent, session.is_lasting()) {
-            let change = Change::Consumed { key: &session.key, number: message.number };
-            self.store.write(&change);
+        if self.end_exchange(queue, packet_id) {
+            self.note_window(queue);
+            self.pump(queue, now_ms);
         }
-        self.note_window(queue);
-        self.pump(queue, now_ms);
+    }
+
+    /// Gives an identifier free, and tells the store; whether it was taken.
+    #[inline]
+    pub(super) fn end_exchange(&mut self, queue: QueueRef, packet_id: u16) -> bool {
+        let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else {
+            return false;
+        };
+        let Some(sent) = session.inflight.complete(packet_id) else { return false };
+        if sent.receiver == NOT_STORED {
+            return true;
+        }
+        if sent.stage != Stage::Puback && session.is_lasting() {
+            let id = session.id;
+            self.store.write(Change::Completed { id, packet_id });
+        }
+        if let Some(body) = sent.message {
+            self.consumed(body.reference(), sent.receiver);
+        }
+        true
     }
 }
 

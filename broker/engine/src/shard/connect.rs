@@ -14,7 +14,7 @@ use crate::message::{Message, NEVER, Publication};
 use crate::reason::ReasonCode;
 use crate::router::QueueRef;
 use crate::session::{EXPIRY_NEVER, Session, SessionWill, session_key};
-use crate::store::{Change, Ticket};
+use crate::store::{Change, Health, SessionId, StoredWill, Ticket};
 use crate::topic::{TOPIC_BYTES_MAX, check_topic_name};
 
 /// Bytes of Client Identifier, mount point and user that are not worth counting: the sessions are
@@ -260,12 +260,12 @@ impl Shard {
         }
         let (queue, session_present, ticket) =
             self.open_session(reference, &key, connect, &user, now_ms)?;
-        let will_ticket = self.store_will(queue, will);
+        let ticket = ticket.max(self.store_will(queue, will));
         self.open_connection(reference, queue, connect, now_ms);
         connack.session_present = session_present;
         let version = connect.version;
         // The session's creation or change is committed before CONNACK says it is there.
-        self.send_committed(reference, ticket.max(will_ticket), |out| {
+        self.send_committed(reference, ticket, |out| {
             encode::connack(out, version, &connack);
         });
         if let Some(connection) = self.connection_mut(reference) {
@@ -311,6 +311,15 @@ impl Shard {
         user: &str,
         now_ms: u64,
     ) -> Result<(QueueRef, bool, Ticket), Refusal> {
+        let expiry_s = self.granted_expiry_s(reference, connect);
+        if expiry_s > 0 && self.store.health() != Health::Sound {
+            let held = self.keys.get(key, &self.sessions).and_then(|queue| self.session(queue));
+            if connect.clean_start || held.is_none_or(|session| session.expiry_s == 0) {
+                self.counters.store_refused += 1;
+                let text = "the store takes nothing new now";
+                return Err(refusal(ReasonCode::QUOTA_EXCEEDED, text));
+            }
+        }
         if let Some(held) = self.keys.get(key, &self.sessions) {
             self.take_over(held, now_ms);
         }
@@ -320,12 +329,11 @@ impl Shard {
             ticket = self.end_session(queue, now_ms); // [MQTT-3.1.2-4]
             held = None;
         }
-        let expiry_s = self.granted_expiry_s(reference, connect);
         let queue = match held {
             Some(queue) => queue,
             None => self.create_session(key, user, connect.version)?,
         };
-        let was_lasting = self.session(queue).is_some_and(Session::is_lasting);
+        let had_will = self.session(queue).is_some_and(|session| session.will.is_some());
         if let Some(session) = self.session_mut(queue) {
             session.connection = Some(reference);
             session.version = connect.version;
@@ -334,10 +342,47 @@ impl Shard {
             session.will = None; // The delay of an old will ends with the reconnect [MQTT-3.1.3-9].
         }
         self.set_session_timer(queue);
-        if expiry_s > 0 || was_lasting {
-            ticket = ticket.max(self.store.write(&Change::Session { key, user, expiry_s }));
+        if had_will {
+            ticket = ticket.max(self.forget_will(queue));
         }
+        ticket = ticket.max(self.store_terms(queue, held.is_none()));
         Ok((queue, held.is_some(), ticket))
+    }
+
+    /// The store has the will no more.
+    fn forget_will(&mut self, queue: QueueRef) -> Ticket {
+        match self.session(queue) {
+            Some(session) if session.id != SessionId::default() => {
+                let id = session.id;
+                self.store.write(Change::Will { id, will: None })
+            }
+            _ => Ticket::default(),
+        }
+    }
+
+    /// Tells the store that a session begins, or goes on, under these terms; what CONNACK waits
+    /// for, which is nothing where nothing changes.
+    fn store_terms(&mut self, queue: QueueRef, is_new: bool) -> Ticket {
+        if !self.store.keeps() {
+            return Ticket::default();
+        }
+        let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else {
+            return Ticket::default();
+        };
+        let (id, expiry_s) = (session.id, session.expiry_s);
+        if expiry_s == 0 {
+            // It ends with this connection, so a crash ends it too.
+            session.id = SessionId::default();
+            return self.forget_stored(queue, id);
+        }
+        let id = if id == SessionId::default() { self.store.new_session() } else { id };
+        session.id = id;
+        let is_changed = is_new || session.stored_expiry_s != expiry_s;
+        session.stored_expiry_s = expiry_s;
+        let (key, user) = (session.key.clone(), session.user.clone());
+        self.shared.lasting.set(queue, id);
+        let ticket = self.store.write(Change::Session { id, key, user, expiry_s });
+        if is_changed { ticket } else { Ticket::default() }
     }
 
     fn create_session(
@@ -400,7 +445,7 @@ impl Shard {
             retain: will.retain,
             expires_at_ms: NEVER,
         };
-        let message = Arc::new(Message::new(self.shared.next_number(), &publication));
+        let message = Arc::new(Message::new(&publication));
         let Some(charge) = self.shared.charge(message.size()) else {
             let text = "the limit of bytes in queues, wills and long names is reached";
             return Err(refusal(ReasonCode::QUOTA_EXCEEDED, text));
@@ -419,15 +464,13 @@ impl Shard {
             return Ticket::default();
         };
         session.will = will;
-        if !session.is_lasting() {
+        let Some(will) = session.will.as_deref().filter(|_| session.id != SessionId::default())
+        else {
             return Ticket::default();
-        }
-        let will = session.will.as_deref();
-        self.store.write(&Change::Will {
-            key: &session.key,
-            message: will.map(|will| &*will.message),
-            delay_s: will.map_or(0, |will| will.delay_s),
-        })
+        };
+        let (message, expiry_s, delay_s) = (Arc::clone(&will.message), will.expiry_s, will.delay_s);
+        let will = Some(Box::new(StoredWill { message, expiry_s, delay_s }));
+        self.store.write(Change::Will { id: session.id, will })
     }
 
     /// The connection is open from here on.

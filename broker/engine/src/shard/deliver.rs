@@ -13,9 +13,9 @@ use crate::host::ConnectionRef;
 use crate::limits::PACKET_SIZE_LARGEST;
 use crate::message::{Publication, SharedMessage, expiry_left_s};
 use crate::router::{GroupId, Overlap, QueueRef, SubscriptionOptions, Target};
-use crate::session::{Identifiers, Queued, Sent, Session, Stage};
+use crate::session::{Body, Identifiers, NOT_STORED, Queued, Sent, Session, Stage};
 use crate::shared::Shared;
-use crate::store::Ticket;
+use crate::store::{Change, MessageRef, Ticket};
 
 /// Above this a session's messages wait in its queue, not in the output buffer.
 pub(super) const HIGH_WATER: usize = 256 * 1024;
@@ -49,36 +49,52 @@ pub(super) struct Delivery<'a> {
 }
 
 impl Shard {
-    /// Gives a message to a session of this shard.
+    /// Gives a message to a session of this shard; `receiver` is its index in the store's list.
     #[inline]
     pub(super) fn deliver(
         &mut self,
-        target: &Target,
+        (target, receiver): (&Target, u32),
         overlap: Option<&Overlap>,
         parcel: &mut Parcel<'_>,
         now_ms: u64,
     ) {
+        let taken = self.deliver_to(target, receiver, overlap, parcel, now_ms);
+        if !taken && receiver != NOT_STORED {
+            self.consumed(MessageRef::Held(parcel.message(&self.shared)), receiver);
+        }
+    }
+
+    /// Whether the session took the message up, and says itself when it is done, or another did.
+    #[inline]
+    fn deliver_to(
+        &mut self,
+        target: &Target,
+        receiver: u32,
+        overlap: Option<&Overlap>,
+        parcel: &mut Parcel<'_>,
+        now_ms: u64,
+    ) -> bool {
         let QueueRef { slot, generation, .. } = target.queue;
         let Some(session) = self.sessions.get_mut(slot, generation) else {
-            self.hand_on(target, parcel, true, now_ms);
-            return;
+            return self.hand_on((target, receiver), parcel, true, now_ms);
         };
         let is_own = parcel.from == Some(target.queue);
         let hidden = is_hidden_inside(session, parcel.publication.topic);
         let Some(terms) = terms(target, overlap, parcel, (is_own, hidden)) else {
-            return;
+            return false;
         };
         if session.host.is_some() {
             self.deliver_to_host(target.queue, parcel.publication, terms.retain, now_ms);
-            return;
+            return false;
         }
         let Some(reference) = session.connection else {
             let keeps = terms.qos > 0 && session.is_lasting();
-            if !self.hand_on(target, parcel, !keeps, now_ms) && keeps {
-                let message = parcel.message(&self.shared);
-                self.enqueue(target.queue, queued(message, terms));
+            let is_passed_on = self.hand_on((target, receiver), parcel, !keeps, now_ms);
+            if keeps && !is_passed_on {
+                let body = Body::Held(parcel.message(&self.shared));
+                self.enqueue(target.queue, queued(body, receiver, terms));
             }
-            return;
+            return keeps || is_passed_on;
         };
         let is_stored = session.is_lasting() && self.store.keeps();
         let has_replay = session.replays.is_some();
@@ -91,7 +107,7 @@ impl Shard {
         let is_full = session.is_lasting() && self.shared.is_full();
         let connections = &self.connections;
         let Some(connection) = connections.get(reference.slot, reference.generation) else {
-            return;
+            return false;
         };
         let output_len = connection.output.len();
         let waits = connection.waiting.is_some();
@@ -101,31 +117,32 @@ impl Shard {
             if !self.takes_messages(output_len, own_max) {
                 self.counters.dropped_output_full += 1;
                 self.count_dropped(target.queue);
-                return;
+                return false;
             }
         } else if must_queue || begins || is_full || !self.takes_messages(output_len, HIGH_WATER) {
-            let message = parcel.message(&self.shared);
-            self.enqueue(target.queue, queued(message, terms));
+            let body = Body::Held(parcel.message(&self.shared));
+            self.enqueue(target.queue, queued(body, receiver, terms));
             if is_full && !begins {
                 // Nothing else may be under way that would send it when there is room again.
                 self.pump(target.queue, now_ms);
             }
-            return;
+            return true;
         }
         // QoS 2 waits for commits; it takes the way of answers that do.
         if terms.qos == 2 && (is_stored || waits || parcel.ticket > self.committed) {
             let message = parcel.message(&self.shared);
-            self.send_when_committed(target.queue, &message, &terms, now_ms);
-            return;
+            self.send_when_committed(target.queue, (&message, receiver), &terms, now_ms);
+            return true;
         }
-        self.deliver_now(target.queue, reference, &terms, parcel, now_ms);
+        self.deliver_now((target.queue, receiver), reference, &terms, parcel, now_ms);
+        true
     }
 
     /// Writes a message into the output of a connection that can take it.
     #[inline]
     fn deliver_now(
         &mut self,
-        queue: QueueRef,
+        (queue, receiver): (QueueRef, u32),
         reference: ConnectionRef,
         terms: &Terms,
         parcel: &mut Parcel<'_>,
@@ -139,8 +156,8 @@ impl Shard {
         let mut packet_id = 0;
         if terms.qos > 0 {
             let keeps = session.is_lasting() || terms.group != crate::router::NO_GROUP;
-            let message = keeps.then(|| parcel.message(&self.shared));
-            packet_id = session.inflight.push(sent(&self.shared, terms, message));
+            let message = keeps.then(|| Body::Held(parcel.message(&self.shared)));
+            packet_id = session.inflight.push(sent(&self.shared, terms, message, receiver));
         }
         let delivery = Delivery {
             publication: parcel.publication,
@@ -170,57 +187,16 @@ impl Shard {
         }
         self.counters.dropped_too_large += 1;
         self.count_dropped(queue);
-        if let (Some(session), true) = (self.session_mut(queue), packet_id != 0) {
-            session.inflight.complete(packet_id);
+        if packet_id != 0 {
+            self.end_exchange(queue, packet_id);
         }
-    }
-
-    /// Puts a message into a session's queue, within the limits: at its own the oldest goes, at
-    /// that of all queues the new one.
-    pub(super) fn enqueue(&mut self, queue: QueueRef, queued: Queued) {
-        let limits = &self.shared.limits;
-        let QueueRef { slot, generation, .. } = queue;
-        let Some(session) = self.sessions.get_mut(slot, generation) else { return };
-        let size = queued.size();
-        let mut dropped = 0;
-        while !session.queue.is_empty()
-            && (session.queue.len() >= limits.session_queue_messages as usize
-                || session.queue.bytes() + size > limits.session_queue_bytes)
-        {
-            if let Some(oldest) = session.queue.pop() {
-                count_out(&self.shared, &oldest);
-                dropped += 1;
-            }
-        }
-        self.counters.dropped_queue_full += dropped;
-        let messages = self.shared.queued_messages.load(Ordering::Relaxed);
-        let bytes = self.shared.queued_bytes.load(Ordering::Relaxed);
-        if messages >= limits.queued_messages || bytes + size > limits.queued_bytes {
-            self.counters.dropped_total_full += 1;
-            dropped += 1;
-        } else {
-            self.shared.queued_messages.fetch_add(1, Ordering::Relaxed);
-            self.shared.queued_bytes.fetch_add(size, Ordering::Relaxed);
-            session.queue.push(queued);
-        }
-        for _ in 0..dropped {
-            self.count_dropped(queue);
-        }
-        self.note_window(queue);
-    }
-
-    /// Takes the oldest message of a session's queue.
-    pub(super) fn dequeue(&mut self, queue: QueueRef) -> Option<Queued> {
-        let queued = self.session_mut(queue)?.queue.pop()?;
-        count_out(&self.shared, &queued);
-        Some(queued)
     }
 
     /// Sends a QoS 2 message once its ticket is committed, under an identifier taken now.
     pub(super) fn send_when_committed(
         &mut self,
         queue: QueueRef,
-        message: &SharedMessage,
+        (message, receiver): (&SharedMessage, u32),
         terms: &Terms,
         now_ms: u64,
     ) {
@@ -244,16 +220,19 @@ impl Shard {
         };
         if encode::publish_size(version, &packet) > self.packet_limit(reference) {
             self.after_write(queue, 0, false); // [MQTT-3.1.2-24]
+            self.consumed(MessageRef::Held(Arc::clone(message)), receiver);
             return;
         }
         let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
-        packet.packet_id =
-            session.inflight.push(sent(&self.shared, terms, Some(Arc::clone(message))));
+        let body = Body::Held(Arc::clone(message));
+        packet.packet_id = session.inflight.push(sent(&self.shared, terms, Some(body), receiver));
         let mut ticket = terms.ticket;
-        if session.is_lasting() {
-            let (key, packet_id, number) = (&session.key, packet.packet_id, message.number);
-            let change = crate::store::Change::Sent { key, packet_id, number };
-            ticket = ticket.max(self.store.write(&change));
+        if receiver != NOT_STORED && session.is_lasting() {
+            let (id, packet_id) = (session.id, packet.packet_id);
+            let message = MessageRef::Held(Arc::clone(message));
+            let change = Change::Sent { id, packet_id, message, receiver };
+            ticket = ticket.max(self.store.write(change));
+            session.exchange_ticket = ticket.max(session.exchange_ticket);
         }
         self.note_window(queue);
         self.counters.messages_sent += 1;
@@ -263,6 +242,45 @@ impl Shard {
     }
 }
 
+/// A PUBLISH without a Topic Alias of ours, since it may be sent behind others that come later;
+/// `None` if it does not fit the client's Maximum Packet Size.
+pub(super) fn plain_packet(
+    connection: &Connection,
+    delivery: &Delivery<'_>,
+    now_ms: u64,
+) -> Option<Vec<u8>> {
+    let packet = plain(delivery, now_ms);
+    if !fits(connection, &packet) {
+        return None; // [MQTT-3.1.2-24]
+    }
+    let mut out = Vec::new();
+    encode::publish(&mut out, connection.version, &packet);
+    Some(out)
+}
+
+fn plain<'a>(delivery: &Delivery<'a>, now_ms: u64) -> PublishOut<'a> {
+    let publication = delivery.publication;
+    PublishOut {
+        dup: delivery.dup,
+        qos: delivery.qos,
+        retain: delivery.retain,
+        topic: publication.topic.get(delivery.mount_len..).unwrap_or_default(),
+        packet_id: delivery.packet_id,
+        message_expiry_s: expiry_left_s(publication.expires_at_ms, now_ms),
+        subscription_identifiers: delivery.identifiers,
+        properties: publication.properties,
+        payload: publication.payload,
+        ..PublishOut::default()
+    }
+}
+
+/// Whether a packet is within the client's Maximum Packet Size.
+fn fits(connection: &Connection, packet: &PublishOut<'_>) -> bool {
+    connection.maximum_packet_size == u32::MAX
+        || encode::publish_size(connection.version, packet)
+            <= connection.maximum_packet_size as usize
+}
+
 /// Takes a message out of the totals of all queues.
 pub(super) fn count_out(shared: &Shared, queued: &Queued) {
     shared.queued_messages.fetch_sub(1, Ordering::Relaxed);
@@ -270,19 +288,25 @@ pub(super) fn count_out(shared: &Shared, queued: &Queued) {
 }
 
 /// A message in the shape of a queue.
-pub(super) fn queued(message: SharedMessage, terms: Terms) -> Queued {
+pub(super) fn queued(body: Body, receiver: u32, terms: Terms) -> Queued {
     let Terms { qos, retain, group, identifiers, ticket } = terms;
-    Queued { message, qos, retain, group, identifiers, ticket }
+    Queued { body, receiver, qos, retain, group, identifiers, ticket }
 }
 
 /// A message in the shape of the window.
-pub(super) fn sent(shared: &Arc<Shared>, terms: &Terms, message: Option<SharedMessage>) -> Sent {
+pub(super) fn sent(
+    shared: &Arc<Shared>,
+    terms: &Terms,
+    message: Option<Body>,
+    receiver: u32,
+) -> Sent {
     let held = message.as_ref().map(|message| message.size() + terms.identifiers.bytes());
     let charge = held.map(|bytes| shared.hold(bytes));
     // Without the message they are of no use: it is never sent again.
     let kept = if message.is_some() { terms.identifiers.clone() } else { Identifiers::None };
     Sent {
         message,
+        receiver,
         identifiers: kept,
         group: terms.group,
         stage: if terms.qos == 2 { Stage::Pubrec } else { Stage::Puback },
@@ -302,7 +326,7 @@ fn is_hidden_inside(session: &Session, topic: &[u8]) -> bool {
 
 /// What the subscriptions of a session say about a message; `None` if it is not to get it.
 #[inline]
-fn terms(
+pub(super) fn terms(
     target: &Target,
     overlap: Option<&Overlap>,
     parcel: &Parcel<'_>,

@@ -114,7 +114,8 @@ impl Shard {
         now_ms: u64,
     ) {
         let Some(connection) = self.connection(reference) else { return };
-        if connection.version == Version::V5 {
+        // Nothing goes before a CONNACK that waits for its commit.
+        if connection.version == Version::V5 && !connection.awaits_connack {
             let server_reference = connection.profile.server_reference.clone();
             let moves = matches!(reason, ReasonCode::USE_ANOTHER_SERVER | ReasonCode::SERVER_MOVED);
             let server_reference =
@@ -198,6 +199,7 @@ impl Shard {
         let was_parked = std::mem::take(&mut connection.is_parked);
         connection.phase = Phase::Closing;
         connection.is_choked = false;
+        connection.is_held = false;
         connection.is_resting = false;
         connection.deadline_ms = 0;
         connection.tail = Vec::new();

@@ -57,11 +57,11 @@ impl Shard {
                 retain: message.retain,
                 expires_at_ms: message.expires_at_ms(now_ms),
             };
-            let routed = self.route(&publication, None, now_ms);
+            let routed = self.route(&publication, (None, Ticket::default()), now_ms);
             if routed.reason.is_error() {
                 worst = routed.reason;
             }
-            ticket = ticket.max(routed.ticket);
+            ticket = ticket.max(routed.promise.ticket);
         }
         (worst, ticket)
     }

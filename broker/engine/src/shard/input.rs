@@ -42,6 +42,8 @@ const INPUT_FULL: Violation = Violation {
 pub(super) enum Next {
     /// Go on.
     Packet,
+    /// Stop here, and take this packet again later.
+    Again,
     /// Stop here.
     Stop(Flow),
 }
@@ -86,7 +88,7 @@ impl Shard {
         if connection.phase == Phase::Closing {
             return Flow::Close;
         }
-        if connection.is_parked || connection.phase == Phase::Leaving {
+        if connection.is_parked || connection.is_held || connection.phase == Phase::Leaving {
             connection.tail.extend_from_slice(bytes);
             return Flow::Pause;
         }
@@ -121,6 +123,7 @@ impl Shard {
         let connection = self.connection_mut(reference)?;
         let wants = connection.phase == Phase::Open
             && !connection.is_parked
+            && !connection.is_held
             && connection.tail.len() >= DIRECT_FROM;
         if wants { Some(&mut connection.tail) } else { None }
     }
@@ -178,6 +181,7 @@ impl Shard {
             };
             connection.heard_at_ms = now_ms; // [MQTT-3.1.2-22]
             self.work += 1;
+            let whole = bytes;
             bytes = bytes.get(length..).unwrap_or_default();
             match self.packet(reference, header, body, now_ms) {
                 Ok(Next::Packet) if bytes.is_empty() => return Flow::Read,
@@ -186,6 +190,12 @@ impl Shard {
                 Ok(Next::Stop(Flow::HandOver(mut hand_over))) => {
                     hand_over.rest = bytes.to_vec();
                     return Flow::HandOver(hand_over);
+                }
+                Ok(Next::Again) => {
+                    if let Some(connection) = self.connection_mut(reference) {
+                        connection.tail = whole.to_vec();
+                    }
+                    return Flow::Pause;
                 }
                 Ok(Next::Stop(Flow::Pause)) => {
                     if let Some(connection) = self.connection_mut(reference) {

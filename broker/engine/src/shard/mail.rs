@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::route::Parcel;
 use crate::message::{Publication, SharedMessage};
 use crate::router::{Matched, QueueRef, Target};
-use crate::store::Ticket;
+use crate::store::{Receivers, Ticket};
 
 /// What each delivery of a set adds to the bytes: with a mailbox of 16 MiB, a shard that takes its
 /// mail is busy with a million of them at most, some tenth of a second.
@@ -22,6 +23,8 @@ pub struct Mail {
     arena: Vec<u8>,
     /// Bytes of shared messages.
     shared_bytes: usize,
+    /// Publishers there whose acknowledgements need not wait any more.
+    pub(super) released: Vec<QueueRef>,
     /// What its sets give to do: subscriptions to look through.
     work: usize,
 }
@@ -30,8 +33,6 @@ pub struct Mail {
 pub(super) struct Item {
     pub route: MailRoute,
     pub from: Option<QueueRef>,
-    /// What it waits for at QoS 2.
-    pub ticket: Ticket,
     message: Option<SharedMessage>,
     start: usize,
     topic_len: u32,
@@ -40,13 +41,17 @@ pub(super) struct Item {
     expires_at_ms: u64,
     qos: u8,
     retain: bool,
+    /// What a QoS 2 PUBLISH waits for.
+    pub ticket: Ticket,
+    /// The receivers of the message in the store, if it has any.
+    pub receivers: Option<Receivers>,
 }
 
 /// Whom an item is for.
 #[derive(Debug)]
 pub(super) enum MailRoute {
-    /// One queue.
-    One(Target),
+    /// One queue, with its index among the receivers, or `NOT_STORED`.
+    One(Target, u32),
     /// All targets of a match that live on the receiving shard.
     Set(Arc<Matched>),
 }
@@ -54,7 +59,7 @@ pub(super) enum MailRoute {
 impl Mail {
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.released.is_empty()
     }
 
     /// How much memory its messages take, and a share for each delivery: what a mailbox's limit
@@ -66,10 +71,11 @@ impl Mail {
 
     /// Moves everything out of `other` behind what is here.
     pub fn append(&mut self, other: &mut Self) {
-        if self.items.is_empty() {
+        if self.is_empty() {
             std::mem::swap(self, other);
             return;
         }
+        self.released.append(&mut other.released);
         let offset = self.arena.len();
         self.arena.append(&mut other.arena);
         self.shared_bytes += std::mem::take(&mut other.shared_bytes);
@@ -80,15 +86,9 @@ impl Mail {
         }));
     }
 
-    /// Adds a publication; `message` if it exists already.
-    pub(super) fn push(
-        &mut self,
-        route: MailRoute,
-        publication: &Publication<'_>,
-        message: Option<&SharedMessage>,
-        from: Option<QueueRef>,
-        ticket: Ticket,
-    ) {
+    /// Adds a publication.
+    pub(super) fn push(&mut self, route: MailRoute, parcel: &Parcel<'_>) {
+        let (publication, message) = (parcel.publication, parcel.existing());
         let start = self.arena.len();
         if let Some(message) = message {
             self.shared_bytes += publication.payload.len();
@@ -103,8 +103,7 @@ impl Mail {
         }
         self.items.push(Item {
             route,
-            from,
-            ticket,
+            from: parcel.from,
             message: message.map(Arc::clone),
             start,
             topic_len: length(publication.topic),
@@ -113,6 +112,8 @@ impl Mail {
             expires_at_ms: publication.expires_at_ms,
             qos: publication.qos,
             retain: publication.retain,
+            ticket: parcel.ticket,
+            receivers: parcel.receivers.clone(),
         });
     }
 
@@ -187,7 +188,7 @@ mod tests {
         let mut other = Mail::default();
         for mail in [&mut mail, &mut other] {
             let route = MailRoute::Set(Arc::clone(&matched));
-            mail.push(route, &publication, None, None, Ticket::default());
+            mail.push(route, &Parcel::new(&publication, None));
         }
 
         mail.append(&mut other);

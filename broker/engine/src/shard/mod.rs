@@ -6,16 +6,19 @@ mod authenticate;
 mod connect;
 mod deliver;
 mod end;
+mod enqueue;
 mod events;
 mod fitting;
 mod host;
 mod input;
 mod keys;
+mod log;
 mod mail;
 mod output;
 mod publish;
 mod pump;
 mod redistribute;
+mod restore;
 mod route;
 mod session_end;
 mod subscribe;
@@ -31,6 +34,7 @@ use hashbrown::HashMap;
 
 pub use connect::HandOver;
 pub use mail::Mail;
+pub use output::Promise;
 
 use keys::Keys;
 
@@ -90,6 +94,10 @@ pub struct Shard {
     dirty: VecDeque<ConnectionRef>,
     /// Connections with answers that wait for a commit; each once.
     uncommitted: Vec<ConnectionRef>,
+    /// Sessions whose messages may leave the memory once they are committed.
+    unloading: VecDeque<QueueRef>,
+    /// Connections held back because the store took nothing.
+    stalled: Vec<ConnectionRef>,
     /// Sessions whose retained messages wait for a commit.
     held_replays: Vec<QueueRef>,
     /// What the host is told once its ticket is committed, in order.
@@ -142,6 +150,8 @@ impl Shard {
             timers: Timers::default(),
             dirty: VecDeque::new(),
             uncommitted: Vec::new(),
+            unloading: VecDeque::new(),
+            stalled: Vec::new(),
             held_replays: Vec::new(),
             completions: VecDeque::new(),
             parked: 0,
@@ -226,21 +236,6 @@ impl Shard {
             counters.queued_bytes = self.shared.queued_bytes.load(Ordering::Relaxed);
         }
         counters
-    }
-
-    /// Changes up to `ticket` are committed: what waited for them is sent.
-    pub fn commit(&mut self, ticket: Ticket, now_ms: u64) {
-        self.last_now_ms = now_ms;
-        self.committed = self.committed.max(ticket);
-        for connection in std::mem::take(&mut self.uncommitted) {
-            self.release_waiting(connection);
-        }
-        for queue in std::mem::take(&mut self.held_replays) {
-            self.resume_replay(queue, now_ms);
-        }
-        while self.completions.front().is_some_and(|(ticket, _)| *ticket <= self.committed) {
-            self.records.extend(self.completions.pop_front().map(|(_, record)| record));
-        }
     }
 
     fn connection(&self, reference: ConnectionRef) -> Option<&Connection> {

@@ -1,7 +1,7 @@
 //! PUBLISH from a client: limits, aliases, mount point, QoS 2 once, and the acknowledgement.
 
 use super::input::Next;
-use super::{Flow, Shard};
+use super::{Flow, Promise, Shard};
 use crate::codec::packet::{AcknowledgementKind, Publish, Version};
 use crate::codec::{decode, encode};
 use crate::host::ConnectionRef;
@@ -9,7 +9,7 @@ use crate::message::{NEVER, Publication};
 use crate::reason::ReasonCode;
 use crate::router::QueueRef;
 use crate::session::Session;
-use crate::store::{Change, Ticket};
+use crate::store::{Change, Health, Ticket};
 use crate::topic::TOPIC_BYTES_MAX;
 use crate::violation::Violation;
 
@@ -118,6 +118,61 @@ impl Shard {
                 None => NEVER,
             },
         };
+        if publish.qos > 0 && self.store.health() != Health::Sound {
+            if let Some(next) = self.publish_unwell(reference, queue, publish) {
+                return Ok(next);
+            }
+        }
+        // The identifier and the message belong into one commit.
+        if publish.qos == 2 {
+            self.store.begin();
+        }
+        let result = self.publish_routed(reference, queue, publish, &publication, now_ms);
+        if publish.qos == 2 {
+            self.store.end();
+        }
+        result
+    }
+
+    /// The store is not well: who cannot be promised anything is told so before anything is
+    /// changed, or, before MQTT 5, held back. `None`: nothing has to be stored for it.
+    fn publish_unwell(
+        &mut self,
+        reference: ConnectionRef,
+        queue: QueueRef,
+        publish: &Publish<'_>,
+    ) -> Option<Next> {
+        let version = self.connection(reference)?.version;
+        let session = self.session(queue)?;
+        let is_known = session.received.as_ref().is_some_and(|ids| ids.contains(publish.packet_id));
+        let needs_id = publish.qos == 2 && session.is_lasting() && !is_known;
+        if version != Version::V5 {
+            self.stall(reference);
+            return Some(Next::Again);
+        }
+        if !needs_id {
+            return None;
+        }
+        self.counters.store_refused += 1;
+        let (packet_id, reason) = (publish.packet_id, ReasonCode::QUOTA_EXCEEDED);
+        self.send_committed(reference, Ticket::default(), |out| {
+            let kind = AcknowledgementKind::Pubrec;
+            encode::acknowledgement(out, version, kind, packet_id, reason, None);
+        });
+        Some(Next::Packet)
+    }
+
+    /// Takes the identifier of QoS 2, routes and acknowledges.
+    #[inline]
+    fn publish_routed(
+        &mut self,
+        reference: ConnectionRef,
+        queue: QueueRef,
+        publish: &Publish<'_>,
+        publication: &Publication<'_>,
+        now_ms: u64,
+    ) -> Result<Next, Violation> {
+        let topic = publication.topic;
         let received = if publish.qos == 2 {
             match self.receive_once(reference, queue, publish.packet_id)? {
                 Some(ticket) => ticket,
@@ -133,14 +188,27 @@ impl Shard {
                 queue,
                 publish,
                 ReasonCode::TOPIC_NAME_INVALID,
-                received,
+                received.into(),
             );
             return Ok(Next::Packet);
         }
-        let routed = self.route(&publication, Some(queue), now_ms);
+        let routed = self.route(publication, (Some(queue), received), now_ms);
+        if routed.is_rejected && self.session(queue).is_some_and(|held| held.version != Version::V5)
+        {
+            // Its acknowledgements cannot say no, so there is none.
+            let text = "the queue of a receiver is full";
+            self.disconnect(reference, routed.reason, text, now_ms);
+            return Ok(Next::Stop(Flow::Close));
+        }
         if publish.qos > 0 {
-            let ticket = routed.ticket.max(received);
-            self.acknowledge_publish(reference, queue, publish, routed.reason, ticket);
+            let mut promise = routed.promise;
+            promise.ticket = promise.ticket.max(received);
+            if publish.qos == 2 {
+                if let Some(session) = self.session_mut(queue) {
+                    session.exchange_ticket = promise.ticket.max(session.exchange_ticket);
+                }
+            }
+            self.acknowledge_publish(reference, queue, publish, routed.reason, promise);
         }
         Ok(Next::Packet)
     }
@@ -171,8 +239,8 @@ impl Shard {
         };
         let received = session.received.get_or_insert_with(Box::default);
         if received.contains(packet_id) {
-            let version = session.version;
-            self.send_committed(reference, Ticket::default(), |out| {
+            let (version, ticket) = (session.version, session.exchange_ticket);
+            self.send_committed(reference, ticket, |out| {
                 let kind = AcknowledgementKind::Pubrec;
                 encode::acknowledgement(out, version, kind, packet_id, ReasonCode::SUCCESS, None);
             });
@@ -184,8 +252,8 @@ impl Shard {
         }
         received.insert(packet_id);
         let ticket = if session.is_lasting() {
-            let key = &session.key;
-            self.store.write(&Change::Received { key, packet_id })
+            let id = session.id;
+            self.store.write(Change::Received { id, packet_id })
         } else {
             Ticket::default()
         };
@@ -200,7 +268,7 @@ impl Shard {
         queue: QueueRef,
         publish: &Publish<'_>,
         reason: ReasonCode,
-        ticket: Ticket,
+        promise: Promise,
     ) {
         let kind = match publish.qos {
             0 => return,
@@ -215,7 +283,7 @@ impl Shard {
         let Some(version) = self.connection(reference).map(|connection| connection.version) else {
             return;
         };
-        self.send_committed(reference, ticket, |out| {
+        self.send_committed(reference, promise, |out| {
             encode::acknowledgement(out, version, kind, packet_id, reason, None);
         });
     }
@@ -230,8 +298,8 @@ impl Shard {
         if !was_taken || !session.is_lasting() {
             return (was_taken, Ticket::default());
         }
-        let key = &session.key;
-        (true, self.store.write(&Change::Released { key, packet_id }))
+        let id = session.id;
+        (true, self.store.write(Change::Released { id, packet_id }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Shard;
-use super::deliver::{Delivery, HIGH_WATER, Terms, sent, write};
+use super::deliver::{Delivery, HIGH_WATER, Terms, plain_packet, sent, write};
 use super::publish::mount_len;
 use crate::codec::encode;
 use crate::codec::packet::AcknowledgementKind;
@@ -13,9 +13,9 @@ use crate::host::ConnectionRef;
 use crate::message::SharedMessage;
 use crate::reason::ReasonCode;
 use crate::router::{MemberState, NO_GROUP, QueueRef};
-use crate::session::{Identifiers, Queued, Replay, Resend, Stage};
+use crate::session::{Body, Identifiers, Queued, Replay, Resend, Stage};
 use crate::shared::Shared;
-use crate::store::Ticket;
+use crate::store::{MessageRef, Ticket};
 
 /// Topics looked at while the lock is held once.
 const READ_STEPS: usize = 1_024;
@@ -64,16 +64,21 @@ impl Shard {
     /// Sends one message of an earlier connection again; whether there was one.
     fn resend(&mut self, queue: QueueRef, reference: ConnectionRef, now_ms: u64) -> bool {
         let Some(session) = self.session_mut(queue) else { return false };
+        if session.has_unfetched && session.inflight.is_resending() {
+            self.fetch(queue); // What is to be sent again comes from the store first.
+            return false;
+        }
         let version = session.version;
+        let ticket = session.exchange_ticket;
         let Some((packet_id, sent)) = session.inflight.resend_next() else { return false };
         let Resend { message, identifiers, stage, retain } = sent;
-        let mount_len = message.as_ref().map_or(0, |message| mount_len(session, message.topic()));
         match (stage, message) {
-            (Stage::Pubcomp, _) => self.send(reference, |out| {
+            (Stage::Pubcomp, _) => self.send_committed(reference, ticket, |out| {
                 let kind = AcknowledgementKind::Pubrel;
                 encode::acknowledgement(out, version, kind, packet_id, ReasonCode::SUCCESS, None);
             }),
-            (_, Some(message)) => {
+            (_, Some(Body::Held(message))) => {
+                let mount_len = mount_len(session, message.topic());
                 let delivery = Delivery {
                     publication: &message.publication(),
                     message: Some(&message),
@@ -84,14 +89,37 @@ impl Shard {
                     packet_id,
                     identifiers: identifiers.as_slice(),
                 };
-                self.write_to(reference, queue, &delivery, now_ms);
+                if stage == Stage::Pubrec && ticket > self.committed {
+                    self.send_again(reference, queue, (&delivery, ticket), now_ms);
+                } else {
+                    self.write_to(reference, queue, &delivery, now_ms);
+                }
             }
-            (_, None) => {
-                // The session did not last when it was sent, so nothing is left to send.
-                session_complete(self, queue, packet_id);
+            // The session did not last when it was sent, or the store has it no more: nothing is
+            // left to send.
+            _ => {
+                self.end_exchange(queue, packet_id);
             }
         }
         true
+    }
+
+    /// A QoS 2 message goes out again before the commit of the first time.
+    fn send_again(
+        &mut self,
+        reference: ConnectionRef,
+        queue: QueueRef,
+        (delivery, ticket): (&Delivery<'_>, Ticket),
+        now_ms: u64,
+    ) {
+        let Some(connection) = self.connection(reference) else { return };
+        match plain_packet(connection, delivery, now_ms) {
+            Some(packet) => {
+                self.counters.messages_sent += 1;
+                self.send_committed(reference, ticket, |out| out.extend_from_slice(&packet));
+            }
+            None => self.after_write(queue, delivery.packet_id, false),
+        }
     }
 
     /// Sends what waits behind those of an earlier connection; whether it may go on. Retained
@@ -103,7 +131,7 @@ impl Shard {
             return false;
         }
         let after = session.replays.as_ref().and_then(|replays| replays.after());
-        let first = session.queue.front().map(|queued| queued.message.number);
+        let first = session.queue.front().map(|queued| queued.body.arrival());
         match (after, first) {
             (Some(after), Some(first)) if first <= after => {
                 self.send_queued(queue, reference, now_ms)
@@ -120,15 +148,25 @@ impl Shard {
         if next.qos > 0 && !session.inflight.has_credit() {
             return false;
         }
+        match session.queue.front().map(|queued| &queued.body) {
+            None => return false,
+            Some(Body::Stored { .. }) => {
+                self.fetch(queue);
+                return false;
+            }
+            Some(Body::Held(_)) => {}
+        }
         let Some(queued) = self.dequeue(queue) else { return false };
-        if queued.message.is_expired(now_ms) {
+        let Queued { body, receiver, qos, retain, group, identifiers, ticket } = queued;
+        let Body::Held(message) = body else { return false };
+        if message.is_expired(now_ms) {
             self.counters.dropped_expired += 1; // [MQTT-3.3.2-5]
             self.count_dropped(queue);
+            self.consumed(MessageRef::Held(message), receiver);
             return true;
         }
-        let Queued { message, qos, retain, group, identifiers, ticket } = queued;
         let terms = Terms { qos, retain, group, identifiers, ticket };
-        self.send_message(queue, reference, &message, &terms, now_ms);
+        self.send_message(queue, reference, (&message, receiver), &terms, now_ms);
         true
     }
 
@@ -137,7 +175,7 @@ impl Shard {
         &mut self,
         queue: QueueRef,
         reference: ConnectionRef,
-        message: &SharedMessage,
+        (message, receiver): (&SharedMessage, u32),
         terms: &Terms,
         now_ms: u64,
     ) {
@@ -146,14 +184,14 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(slot, generation) else { return };
         let is_stored = session.is_lasting() && self.store.keeps();
         if terms.qos == 2 && (is_stored || waits || terms.ticket > self.committed) {
-            return self.send_when_committed(queue, message, terms, now_ms);
+            return self.send_when_committed(queue, (message, receiver), terms, now_ms);
         }
         let mount_len = mount_len(session, message.topic());
         let mut packet_id = 0;
         if terms.qos > 0 {
             let keeps = session.is_lasting() || terms.group != NO_GROUP;
-            let kept = keeps.then(|| Arc::clone(message));
-            packet_id = session.inflight.push(sent(&self.shared, terms, kept));
+            let kept = keeps.then(|| Body::Held(Arc::clone(message)));
+            packet_id = session.inflight.push(sent(&self.shared, terms, kept, receiver));
         }
         let delivery = Delivery {
             publication: &message.publication(),
@@ -215,11 +253,12 @@ impl Shard {
         let identifiers = Identifiers::from_one(replay.identifier);
         let after = replay.after;
         let Some(message) = replay.ready.pop_front() else { return false };
-        if message.number <= after && !message.is_expired(now_ms) {
+        if message.arrival <= after && !message.is_expired(now_ms) {
             // A retained message sent because of a subscription has RETAIN set [MQTT-3.3.1-8].
             let ticket = Ticket::default(); // It is committed, see above.
-            let terms = Terms { qos, retain: true, group: NO_GROUP, identifiers, ticket };
-            self.send_message(queue, reference, &message, &terms, now_ms);
+            let mut terms = Terms { qos, retain: true, group: NO_GROUP, identifiers, ticket };
+            let message = self.append_retained(queue, message, &mut terms);
+            self.send_message(queue, reference, (&message.0, message.1), &terms, now_ms);
         }
         true
     }
@@ -302,12 +341,6 @@ impl Shard {
         } else {
             MemberState::Busy
         });
-    }
-}
-
-fn session_complete(shard: &mut Shard, queue: QueueRef, packet_id: u16) {
-    if let Some(session) = shard.session_mut(queue) {
-        session.inflight.complete(packet_id);
     }
 }
 

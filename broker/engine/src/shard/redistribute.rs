@@ -6,8 +6,8 @@ use super::deliver::count_out;
 use super::route::Parcel;
 use crate::message::SharedMessage;
 use crate::router::{GroupId, NO_GROUP, QueueRef, Target};
-use crate::session::{Queue, Stage};
-use crate::store::Ticket;
+use crate::session::{Body, NOT_STORED, Queue, Stage};
+use crate::store::{MessageRef, Ticket};
 
 impl Shard {
     /// A member lost its connection: what it had of QoS 1 goes to others who are connected. With
@@ -28,13 +28,12 @@ impl Shard {
         }
         self.hand_back(queue, true, now_ms);
         let Some(session) = self.session_mut(queue) else { return };
-        let given_up = session
-            .inflight
-            .drain()
-            .into_iter()
-            .filter(|sent| sent.group != NO_GROUP && sent.stage != Stage::Puback)
-            .count();
-        self.counters.dropped_shared += given_up as u64;
+        let given_up =
+            session.inflight.find(|sent| sent.group != NO_GROUP && sent.stage != Stage::Puback);
+        self.counters.dropped_shared += given_up.len() as u64;
+        for (packet_id, _) in given_up {
+            self.end_exchange(queue, packet_id);
+        }
     }
 
     /// Gives to other members what they may get. What nobody takes stays where it is: under its
@@ -50,7 +49,7 @@ impl Shard {
             }
             let Some(session) = self.session_mut(queue) else { return };
             let Some(sent) = session.inflight.complete(packet_id) else { continue };
-            let held = sent.message.map(|message| (message, sent.ticket));
+            let held = sent.message.map(|body| (body, sent.receiver, sent.ticket));
             self.give(held, target, now_ms);
         }
         let Some(session) = self.session_mut(queue) else { return };
@@ -61,28 +60,37 @@ impl Shard {
                 NO_GROUP => None,
                 group => self.other_member(group, queue, ends),
             };
-            if queued.group == NO_GROUP || target.is_none() && !ends {
+            // What is not in memory stays: it is fetched with its member's return.
+            let is_here = queued.body.held().is_some();
+            if queued.group == NO_GROUP || (target.is_none() || !is_here) && !ends {
                 kept.push(queued);
                 continue;
             }
             count_out(&self.shared, &queued);
-            self.give(Some((queued.message, queued.ticket)), target, now_ms);
+            self.give(Some((queued.body, queued.receiver, queued.ticket)), target, now_ms);
         }
         if let Some(session) = self.session_mut(queue) {
             session.queue = kept;
         }
     }
 
-    fn give(&mut self, held: Option<(SharedMessage, Ticket)>, target: Option<Target>, now_ms: u64) {
-        match (held, target) {
-            (Some((message, _)), _) if message.is_expired(now_ms) => {
+    fn give(&mut self, held: Option<(Body, u32, Ticket)>, target: Option<Target>, now_ms: u64) {
+        let Some((body, receiver, ticket)) = held else {
+            self.counters.dropped_shared += 1;
+            return;
+        };
+        match (body.held(), target) {
+            (Some(message), _) if message.is_expired(now_ms) => {
                 self.counters.dropped_expired += 1; // [MQTT-3.3.2-5]
             }
-            (Some((message, ticket)), Some(target)) => {
-                self.pass_on(&message, ticket, &target, now_ms);
+            (Some(message), Some(target)) => {
+                let message = SharedMessage::clone(message);
+                self.pass_on((&message, receiver), ticket, &target, now_ms);
+                return;
             }
             _ => self.counters.dropped_shared += 1,
         }
+        self.consumed(body.reference(), receiver);
     }
 
     /// A message came to a member that is gone (`ends`: with its session) and goes to another,
@@ -90,7 +98,7 @@ impl Shard {
     #[cold]
     pub(super) fn hand_on(
         &mut self,
-        target: &Target,
+        (target, receiver): (&Target, u32),
         parcel: &mut Parcel<'_>,
         ends: bool,
         now_ms: u64,
@@ -102,7 +110,7 @@ impl Shard {
             return false;
         };
         let message = parcel.message(&self.shared);
-        self.pass_on(&message, parcel.ticket, &other, now_ms);
+        self.pass_on((&message, receiver), parcel.ticket, &other, now_ms);
         true
     }
 
@@ -111,11 +119,28 @@ impl Shard {
         self.shared.tree().group(group)?.choose(any, Some(except), &mut self.work)
     }
 
-    fn pass_on(&mut self, message: &SharedMessage, ticket: Ticket, target: &Target, now_ms: u64) {
+    /// Gives the message to another member; the store has it as a new one, and from the same
+    /// commit on not as the old one.
+    fn pass_on(
+        &mut self,
+        (message, from): (&SharedMessage, u32),
+        ticket: Ticket,
+        target: &Target,
+        now_ms: u64,
+    ) {
         let publication = message.publication();
-        let mut parcel =
-            Parcel::new(&publication, None).with_message(Some(SharedMessage::clone(message)));
+        let mut parcel = Parcel::new(&publication, None);
         parcel.ticket = ticket;
-        self.dispatch(target, &mut parcel, now_ms);
+        let mut receiver = NOT_STORED;
+        self.store.begin();
+        if publication.qos > 0 && self.store.keeps() {
+            self.append(&mut parcel, &[], &[*target]);
+            receiver = parcel.receivers.as_ref().map_or(NOT_STORED, |_| 0);
+        } else {
+            parcel = parcel.with_message(Some(SharedMessage::clone(message)));
+        }
+        self.moved(MessageRef::Held(SharedMessage::clone(message)), from);
+        self.store.end();
+        self.dispatch(target, receiver, &mut parcel, now_ms);
     }
 }

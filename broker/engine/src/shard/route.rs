@@ -4,24 +4,35 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::mail::MailRoute;
+use super::output::Promise;
 use crate::connection::SHARED_FROM;
 use crate::limits::Limits;
 use crate::message::{Message, Publication, SharedMessage};
 use crate::reason::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{Matched, QueueRef, Route, Target};
-use crate::store::{Change, Ticket};
+use crate::session::NOT_STORED;
+use crate::shared::Shared;
+use crate::store::{Change, Health, Receivers, Ticket};
 
 /// Retained messages looked at for each that is stored, whether they have expired.
 const SWEPT_EACH: usize = 2;
 
 /// What became of a publication.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Routed {
     /// 0x00, 0x10 if nobody wants it, 0x97 if it is refused.
     pub reason: ReasonCode,
     /// What an acknowledgement waits for.
-    pub ticket: Ticket,
+    pub promise: Promise,
+    /// The queue of a receiver is full, and its policy is to refuse.
+    pub is_rejected: bool,
+}
+
+impl Routed {
+    fn refused(reason: ReasonCode) -> Self {
+        Self { reason, promise: Promise::default(), is_rejected: false }
+    }
 }
 
 /// A publication with what its receivers share: made when the first needs it.
@@ -34,13 +45,15 @@ pub(super) struct Parcel<'a> {
     pub ticket: Ticket,
     /// Whether more than one receiver takes it: then frames are encoded once and copied.
     pub is_shared: bool,
+    /// Its receivers in the store, if it has any.
+    pub receivers: Option<Receivers>,
     message: Option<SharedMessage>,
 }
 
 impl<'a> Parcel<'a> {
     pub(super) fn new(publication: &'a Publication<'a>, from: Option<QueueRef>) -> Self {
         let ticket = Ticket::default();
-        Self { publication, from, ticket, is_shared: false, message: None }
+        Self { publication, from, ticket, is_shared: false, receivers: None, message: None }
     }
 
     pub(super) fn with_message(mut self, message: Option<SharedMessage>) -> Self {
@@ -49,9 +62,10 @@ impl<'a> Parcel<'a> {
     }
 
     /// The message as queues keep it.
-    pub(super) fn message(&mut self, shared: &crate::shared::Shared) -> SharedMessage {
-        let publication = self.publication;
-        let make = || Arc::new(Message::new(shared.next_number(), publication));
+    pub(super) fn message(&mut self, shared: &Shared) -> SharedMessage {
+        let (publication, publisher) = (self.publication, self.from);
+        let make =
+            || Arc::new(Message::new(publication).arriving(shared.next_arrival(), publisher));
         Arc::clone(self.message.get_or_insert_with(make))
     }
 
@@ -59,26 +73,69 @@ impl<'a> Parcel<'a> {
     pub(super) fn existing(&self) -> Option<&SharedMessage> {
         self.message.as_ref()
     }
+
+    /// The same for the next target in their order; `next` is where to look.
+    fn next_receiver(&self, queue: QueueRef, next: &mut usize) -> u32 {
+        let receivers = self.receivers.as_deref().unwrap_or_default();
+        while receivers.get(*next).is_some_and(|held| held.queue.shard < queue.shard) {
+            *next += 1;
+        }
+        let is_it = receivers
+            .get(*next)
+            .is_some_and(|held| held.queue == queue && held.terms.group.is_empty());
+        if !is_it {
+            return NOT_STORED;
+        }
+        *next += 1;
+        u32::try_from(*next - 1).unwrap_or(NOT_STORED)
+    }
+
+    /// Index of a queue among the receivers at or behind `from`, or `NOT_STORED`.
+    fn receiver(&self, queue: QueueRef, from: usize, in_group: bool) -> u32 {
+        let receivers = self.receivers.as_deref().unwrap_or_default();
+        let is_it = |at: &usize| {
+            receivers
+                .get(*at)
+                .is_some_and(|held| held.queue == queue && held.terms.group.is_empty() != in_group)
+        };
+        let found = (from..receivers.len()).find(is_it);
+        found.and_then(|at| u32::try_from(at).ok()).unwrap_or(NOT_STORED)
+    }
 }
 
 impl Shard {
-    /// Publishes: to the retained store and to all who want it.
+    /// Publishes: to the retained store and to all who want it. A QoS 2 PUBLISH of it waits for
+    /// `ticket`, besides what its receivers need.
     #[inline]
     pub(super) fn route(
         &mut self,
         publication: &Publication<'_>,
-        from: Option<QueueRef>,
+        (from, ticket): (Option<QueueRef>, Ticket),
         now_ms: u64,
     ) -> Routed {
+        let route = self.find_route(publication.topic);
+        if self.store.keeps() && self.must_refuse(publication, &route) {
+            self.counters.store_refused += 1;
+            return Routed::refused(ReasonCode::QUOTA_EXCEEDED);
+        }
+        if publication.qos > 0 && self.is_rejected(&route) {
+            self.counters.rejected_queue_full += 1;
+            let refused = Routed::refused(ReasonCode::QUOTA_EXCEEDED);
+            return Routed { is_rejected: true, ..refused };
+        }
         let mut parcel = Parcel::new(publication, from);
-        let mut routed = Routed { reason: ReasonCode::SUCCESS, ticket: Ticket::default() };
+        parcel.ticket = ticket;
+        let mut routed = Routed::refused(ReasonCode::SUCCESS);
         if publication.retain {
             match self.retain(&mut parcel, now_ms) {
-                Ok(ticket) => routed.ticket = ticket,
-                Err(reason) => return Routed { reason, ..routed },
+                Ok(ticket) => {
+                    routed.promise.ticket = ticket;
+                    parcel.ticket = parcel.ticket.max(ticket);
+                }
+                Err(reason) => return Routed::refused(reason),
             }
         }
-        match self.find_route(publication.topic) {
+        match route {
             Route::None => {
                 // A retained change is kept even where nobody subscribes.
                 if !publication.retain {
@@ -86,18 +143,41 @@ impl Shard {
                 }
             }
             Route::One(target) => {
+                let mut receiver = NOT_STORED;
                 if publication.qos > 0 && self.store.keeps() {
-                    parcel.ticket = self.append(&mut parcel, &[target.queue]);
-                    routed.ticket = routed.ticket.max(parcel.ticket);
+                    self.append(&mut parcel, &[], &[target]);
+                    receiver = parcel.receiver(target.queue, 0, false);
+                    routed.promise.add(&parcel);
                 }
-                self.dispatch(&target, &mut parcel, now_ms);
+                self.dispatch(&target, receiver, &mut parcel, now_ms);
             }
             Route::Set(matched) => {
                 self.route_set(&matched, &mut parcel, now_ms);
-                routed.ticket = routed.ticket.max(parcel.ticket);
+                routed.promise.add(&parcel);
             }
         }
         routed
+    }
+
+    /// Whether the store is not well and would have to keep it: it is refused before anything
+    /// is changed.
+    fn must_refuse(&self, publication: &Publication<'_>, route: &Route) -> bool {
+        if self.store.health() == Health::Sound {
+            return false;
+        }
+        let lasts = |target: &Target| self.shared.lasting.get(target.queue).is_some();
+        publication.retain
+            || publication.qos > 0
+                && match route {
+                    Route::None => false,
+                    Route::One(target) => lasts(target),
+                    Route::Set(matched) => {
+                        matched.targets.iter().any(lasts)
+                            || matched.groups.iter().any(|group| {
+                                group.members.iter().any(|member| lasts(&member.target))
+                            })
+                    }
+                }
     }
 
     /// Who wants messages of this topic.
@@ -115,9 +195,8 @@ impl Shard {
         let chosen: Vec<Target> =
             matched.groups.iter().filter_map(|group| group.choose(lasting, None, work)).collect();
         if lasting && self.store.keeps() {
-            let queues: Vec<QueueRef> =
-                matched.targets.iter().chain(&chosen).map(|target| target.queue).collect();
-            parcel.ticket = self.append(parcel, &queues);
+            let own = matched.targets.as_slice();
+            self.append(parcel, &matched.overlaps, &[own, &chosen].concat());
         }
         self.work += matched.work();
         parcel.is_shared = matched.targets.len() > 1;
@@ -127,37 +206,46 @@ impl Shard {
         self.frames.reset();
         self.deliver_set(matched, parcel, now_ms);
         for shard in other_shards(&matched.targets, self.id) {
-            let message = parcel.existing();
             if let Some(mail) = self.outbox.get_mut(usize::from(shard)) {
-                let route = MailRoute::Set(Arc::clone(matched));
-                mail.push(route, parcel.publication, message, parcel.from, parcel.ticket);
+                mail.push(MailRoute::Set(Arc::clone(matched)), parcel);
             }
         }
         parcel.is_shared = false;
         for target in &chosen {
-            self.dispatch(target, parcel, now_ms);
+            let receiver = parcel.receiver(target.queue, 0, true);
+            self.dispatch(target, receiver, parcel, now_ms);
         }
     }
 
     /// Delivers to the targets of a match that live here.
     fn deliver_set(&mut self, matched: &Matched, parcel: &mut Parcel<'_>, now_ms: u64) {
+        // Receivers stand in the order of targets.
+        let mut next = 0;
         for target in &matched.targets {
             if target.queue.shard == self.id {
                 let overlap = matched.overlaps.get(target.overlap as usize);
-                self.deliver(target, overlap, parcel, now_ms);
+                let mut receiver = NOT_STORED;
+                if parcel.receivers.is_some() {
+                    receiver = parcel.next_receiver(target.queue, &mut next);
+                }
+                self.deliver((target, receiver), overlap, parcel, now_ms);
             }
         }
     }
 
     /// Delivers to one target, here or by mail.
     #[inline]
-    pub(super) fn dispatch(&mut self, target: &Target, parcel: &mut Parcel<'_>, now_ms: u64) {
+    pub(super) fn dispatch(
+        &mut self,
+        target: &Target,
+        receiver: u32,
+        parcel: &mut Parcel<'_>,
+        now_ms: u64,
+    ) {
         if target.queue.shard == self.id {
-            self.deliver(target, None, parcel, now_ms);
+            self.deliver((target, receiver), None, parcel, now_ms);
         } else if let Some(mail) = self.outbox.get_mut(usize::from(target.queue.shard)) {
-            let route = MailRoute::One(*target);
-            let message = parcel.existing();
-            mail.push(route, parcel.publication, message, parcel.from, parcel.ticket);
+            mail.push(MailRoute::One(*target, receiver), parcel);
         }
     }
 
@@ -173,8 +261,11 @@ impl Shard {
             }
             let mut parcel = Parcel::new(&publication, item.from).with_message(item.message());
             parcel.ticket = item.ticket;
+            parcel.receivers.clone_from(&item.receivers);
             match &item.route {
-                MailRoute::One(target) => self.deliver(target, None, &mut parcel, now_ms),
+                MailRoute::One(target, receiver) => {
+                    self.deliver((target, *receiver), None, &mut parcel, now_ms);
+                }
                 MailRoute::Set(matched) => {
                     parcel.is_shared = matched.targets.len() > 1;
                     self.frames.reset();
@@ -182,27 +273,22 @@ impl Shard {
                 }
             }
         }
+        for publisher in std::mem::take(&mut mail.released) {
+            self.release_publisher(publisher);
+        }
         mail.reset(items);
-    }
-
-    fn append(&mut self, parcel: &mut Parcel<'_>, receivers: &[QueueRef]) -> Ticket {
-        let message = parcel.message(&self.shared);
-        self.store.write(&Change::Appended { message: &message, receivers })
     }
 
     /// Sets or clears the retained message of the topic (MQTT 5 §3.3.1.3).
     fn retain(&mut self, parcel: &mut Parcel<'_>, now_ms: u64) -> Result<Ticket, ReasonCode> {
         let topic = parcel.publication.topic;
+        let shared = Arc::clone(&self.shared);
         if parcel.publication.payload.is_empty() {
-            let shared = Arc::clone(&self.shared);
             let mut store = shared.retained_store_mut();
             store.remove(topic); // [MQTT-3.3.1-6]
-            let ticket = self.store.write(&Change::RetainedCleared { topic });
-            store.note_change(ticket);
-            return Ok(ticket);
+            return Ok(self.store_retained(&mut store, topic, None));
         }
         let message = parcel.message(&self.shared);
-        let shared = Arc::clone(&self.shared);
         let mut store = shared.retained_store_mut();
         if !has_room(&store, &message, &shared.limits) {
             // What has expired and was not swept yet is looked for here, at most once a second: it
@@ -216,11 +302,29 @@ impl Shard {
                 return Err(ReasonCode::QUOTA_EXCEEDED);
             }
         }
-        store.insert(Arc::clone(&message));
+        let ticket = self.store_retained(&mut store, topic, Some(&message));
+        store.insert(message);
         store.sweep(SWEPT_EACH, now_ms);
-        let ticket = self.store.write(&Change::Retained { message: &message });
-        store.note_change(ticket);
         Ok(ticket)
+    }
+
+    /// Tells the store while the retained store is locked, so that both have one order.
+    fn store_retained(
+        &mut self,
+        retained: &mut RetainedStore,
+        topic: &[u8],
+        message: Option<&SharedMessage>,
+    ) -> Ticket {
+        if !self.store.keeps() {
+            return Ticket::default();
+        }
+        let ticket = self.store.write(Change::Retained {
+            sequence: retained.next_change(),
+            topic: topic.into(),
+            message: message.map(Arc::clone),
+        });
+        retained.note_change(ticket);
+        ticket
     }
 }
 

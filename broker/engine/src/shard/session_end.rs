@@ -10,7 +10,7 @@ use crate::host::{ConnectionRef, EventKind};
 use crate::reason::ReasonCode;
 use crate::router::{MemberState, QueueRef};
 use crate::session::EXPIRY_NEVER;
-use crate::store::{Change, Ticket};
+use crate::store::{Change, SessionId, Ticket};
 use crate::topic::parse_filter;
 
 impl Shard {
@@ -41,7 +41,7 @@ impl Shard {
             expiry_s => now_ms + u64::from(expiry_s) * 1_000,
         };
         self.redistribute(queue, now_ms);
-        self.store_left(queue, fate);
+        self.store_left(queue, fate, now_ms);
         if expiry_s == 0 {
             self.end_session(queue, now_ms); // MQTT 5 §3.1.2.11.2
         } else {
@@ -51,15 +51,16 @@ impl Shard {
     }
 
     /// Tells the store what a DISCONNECT changed: the expiry, and that the will is gone.
-    fn store_left(&mut self, queue: QueueRef, fate: WillFate) {
+    fn store_left(&mut self, queue: QueueRef, fate: WillFate, now_ms: u64) {
         let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
         if !self.store.keeps() || !session.is_lasting() {
             return;
         }
-        let (key, user, expiry_s) = (&session.key, &*session.user, session.expiry_s);
-        self.store.write(&Change::Session { key, user, expiry_s });
+        let (id, expiry_s) = (session.id, session.expiry_s);
+        session.stored_expiry_s = expiry_s;
+        self.store.write(Change::SessionLeft { id, expiry_s, now_ms });
         if fate == WillFate::Discarded {
-            self.store.write(&Change::Will { key, message: None, delay_s: 0 });
+            self.store.write(Change::Will { id, will: None });
         }
     }
 
@@ -78,14 +79,26 @@ impl Shard {
         };
         while let Some(queued) = session.queue.pop() {
             count_out(&self.shared, &queued);
+            self.consumed(queued.body.reference(), queued.receiver);
+        }
+        for sent in session.inflight.drain() {
+            if let Some(body) = sent.message {
+                self.consumed(body.reference(), sent.receiver);
+            }
         }
         self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
         self.keys.remove(&session.key, queue);
         self.tell_session_ended(&session, now_ms);
-        if self.store.keeps() {
-            return self.store.write(&Change::SessionEnded { key: &session.key });
+        self.forget_stored(queue, session.id)
+    }
+
+    /// The store forgets a session that lasted.
+    pub(super) fn forget_stored(&mut self, queue: QueueRef, id: SessionId) -> Ticket {
+        if id == SessionId::default() {
+            return Ticket::default();
         }
-        Ticket::default()
+        self.shared.lasting.set(queue, SessionId::default());
+        self.store.write(Change::SessionEnded { id })
     }
 
     fn end_subscriptions(&mut self, queue: QueueRef) {

@@ -12,7 +12,7 @@ use crate::host::{ConnectionRef, EventKind};
 use crate::reason::ReasonCode;
 use crate::router::{Member, QueueRef, SharedState, Subscriber, SubscriptionOptions, Target};
 use crate::session::{Replay, Subscription};
-use crate::store::{Change, Ticket};
+use crate::store::{Change, Health, SessionId, Ticket};
 use crate::topic::{Filter, TOPIC_BYTES_MAX, filter_weight, parse_filter};
 
 /// Filters that name what this broker keeps for its queues.
@@ -122,6 +122,7 @@ impl Shard {
         if held.is_none() {
             self.check_subscription_limits(queue, filter_weight(request.filter))?;
         }
+        self.check_store(queue)?;
         let filter = mounted(mount_point, parsed.filter);
         if held.is_some() && parsed.share.is_none() && request.retain_handling == 0 {
             self.end_replay(queue, &filter); // It begins anew [MQTT-3.8.4-4].
@@ -131,11 +132,9 @@ impl Shard {
         let subscription = Subscription { options, identifier };
         if let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) {
             session.subscriptions.insert(request.filter, subscription);
-            if session.is_lasting() {
-                let key = &session.key;
-                let filter = request.filter;
-                let change = Change::Subscribed { key, filter, options, identifier };
-                ticket = self.store.write(&change);
+            if session.id != SessionId::default() {
+                let (id, filter) = (session.id, request.filter.into());
+                ticket = self.store.write(Change::Subscribed { id, filter, options, identifier });
             }
         }
         // Shared subscriptions get no retained messages (MQTT 5 §4.8.2).
@@ -238,5 +237,15 @@ impl Shard {
     /// [MQTT-3.1.2-29].
     pub(super) fn wants_reason(&self, reference: ConnectionRef) -> bool {
         self.connection(reference).is_some_and(|connection| connection.problem_information)
+    }
+
+    /// A subscription of a lasting session is refused while the store takes nothing new.
+    fn check_store(&mut self, queue: QueueRef) -> Result<(), (ReasonCode, &'static str)> {
+        let lasts = self.session(queue).is_some_and(|held| held.id != SessionId::default());
+        if lasts && self.store.health() != Health::Sound {
+            self.counters.store_refused += 1;
+            return Err((ReasonCode::QUOTA_EXCEEDED, "the store takes nothing new now"));
+        }
+        Ok(())
     }
 }

@@ -3,11 +3,11 @@
 use super::Shard;
 use super::subscribe::mounted;
 use crate::codec::encode;
-use crate::codec::packet::Unsubscribe;
+use crate::codec::packet::{Unsubscribe, Version};
 use crate::host::{ConnectionRef, EventKind};
 use crate::reason::ReasonCode;
 use crate::router::QueueRef;
-use crate::store::{Change, Ticket};
+use crate::store::{Change, Health, SessionId, Ticket};
 use crate::topic::parse_filter;
 
 impl Shard {
@@ -46,15 +46,19 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else {
             return (ReasonCode::UNSPECIFIED, Ticket::default());
         };
+        let lasts = session.id != SessionId::default();
+        if lasts && self.store.health() != Health::Sound && session.version == Version::V5 {
+            self.counters.store_refused += 1;
+            return (ReasonCode::IMPLEMENTATION_SPECIFIC, Ticket::default());
+        }
         if !session.subscriptions.remove(filter) {
             return (ReasonCode::NO_SUBSCRIPTION_EXISTED, Ticket::default());
         }
         let mount_point = session.names().0.to_owned();
-        let ticket = if session.is_lasting() {
-            let key = &session.key;
-            self.store.write(&Change::Unsubscribed { key, filter })
-        } else {
+        let ticket = if session.id == SessionId::default() {
             Ticket::default()
+        } else {
+            self.store.write(Change::Unsubscribed { id: session.id, filter: filter.into() })
         };
         let filter = mounted(&mount_point, parsed.filter);
         self.detach_filter(queue, &parsed, &filter);

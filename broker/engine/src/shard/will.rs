@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Shard;
 use crate::message::{NEVER, Publication};
 use crate::router::QueueRef;
-use crate::store::Change;
+use crate::store::{Change, SessionId, Ticket};
 
 impl Shard {
     /// The connection is gone: a will without delay is published, another waits.
@@ -25,15 +25,16 @@ impl Shard {
     pub(super) fn publish_will(&mut self, queue: QueueRef, now_ms: u64) {
         let Some(session) = self.sessions.get_mut(queue.slot, queue.generation) else { return };
         let Some(will) = session.will.take() else { return };
-        if session.is_lasting() {
-            // Publication and deletion share a group: the next ticket commits both.
-            let change = Change::Will { key: &session.key, message: None, delay_s: 0 };
-            self.store.write(&change);
+        // Publication and deletion share a group.
+        self.store.begin();
+        if session.id != SessionId::default() {
+            self.store.write(Change::Will { id: session.id, will: None });
         }
         let message = Arc::clone(&will.message);
         let expires_at_ms =
             will.expiry_s.map_or(NEVER, |left_s| now_ms + u64::from(left_s) * 1_000);
         let publication = Publication { expires_at_ms, ..message.publication() };
-        self.route(&publication, Some(queue), now_ms);
+        self.route(&publication, (Some(queue), Ticket::default()), now_ms);
+        self.store.end();
     }
 }

@@ -13,42 +13,121 @@
 //! | CONNACK | creation, change or deletion of a lasting session, and its will |
 
 mod memory;
+mod recovered;
+
+use std::sync::Arc;
 
 pub use memory::MemoryStore;
+pub use recovered::{Recovered, StoredDelivery, StoredExchange, StoredSession, StoredStage};
 
-use crate::message::Message;
+use crate::message::SharedMessage;
 use crate::router::{QueueRef, SubscriptionOptions};
 
-/// Names a group of changes that commit together; later ones are higher.
+/// The number of the group that commits a change; those of all shards compare. 0: nothing to
+/// wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Ticket(pub u64);
 
-/// What a session is known by, across restarts: mount point, NUL, Client Identifier.
-pub type SessionKey = [u8];
+/// What the store calls a lasting session: never given twice, 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SessionId(pub u64);
 
-/// One change of what lasts.
-#[derive(Debug, Clone, Copy)]
-pub enum Change<'a> {
-    /// A lasting session begins or changes its terms.
+/// A lasting session that a message is for, and on which terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver {
+    /// Where it lives now; not stored.
+    pub queue: QueueRef,
+    /// What it is called in the store.
+    pub session: SessionId,
+    /// The terms of its delivery.
+    pub terms: StoredTerms,
+}
+
+/// How one receiver gets a message, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct StoredTerms {
+    /// QoS: 1 or 2.
+    pub qos: u8,
+    /// RETAIN flag.
+    pub retain: bool,
+    /// The shared group it came through: `ShareName/filter`, mount point before the filter; or
+    /// empty.
+    pub group: Box<str>,
+    /// Subscription Identifiers.
+    pub identifiers: Box<[u32]>,
+}
+
+/// The lasting receivers of one message; a delivery is its index here. Often the same list for
+/// many messages: then it is the same `Arc`.
+pub type Receivers = Arc<[Receiver]>;
+
+/// A message that a change names: still in memory, or known by its number.
+#[derive(Debug, Clone)]
+pub enum MessageRef {
+    /// Its number is read when the writer takes the change; 0 then means that the writer has yet
+    /// to see the message.
+    Held(SharedMessage),
+    /// Its number in the log.
+    Number(u64),
+}
+
+impl MessageRef {
+    /// Its number, or 0.
+    pub fn number(&self) -> u64 {
+        match self {
+            Self::Held(message) => message.number(),
+            Self::Number(number) => *number,
+        }
+    }
+}
+
+/// A will as it is stored (MQTT 5 §3.1.2.5).
+#[derive(Debug, Clone)]
+pub struct StoredWill {
+    /// The will; its own expiry is `expiry_s`.
+    pub message: SharedMessage,
+    /// Message Expiry Interval in seconds, counted from its publication.
+    pub expiry_s: Option<u32>,
+    /// Will Delay Interval in seconds.
+    pub delay_s: u32,
+}
+
+/// One change of what lasts. Times are engine milliseconds; a store that outlives the process
+/// keeps them as time left.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A lasting session begins, or its terms change; it is connected.
     Session {
         /// Whose.
-        key: &'a SessionKey,
+        id: SessionId,
+        /// Mount point, NUL, Client Identifier.
+        key: Box<[u8]>,
         /// Identity it belongs to.
-        user: &'a str,
-        /// Session Expiry Interval in seconds.
+        user: Box<str>,
+        /// Session Expiry Interval in seconds, not 0.
         expiry_s: u32,
     },
-    /// A lasting session ended, with all it had.
+    /// A lasting session lost its connection: its expiry counts from now on.
+    SessionLeft {
+        /// Whose.
+        id: SessionId,
+        /// Session Expiry Interval in seconds, not 0; DISCONNECT may have changed it.
+        expiry_s: u32,
+        /// When.
+        now_ms: u64,
+    },
+    /// A lasting session ended, with its subscriptions, will, exchanges and identifiers. Its
+    /// deliveries are told one by one as `Consumed`.
     SessionEnded {
         /// Whose.
-        key: &'a SessionKey,
+        id: SessionId,
     },
     /// A subscription of a lasting session is made or changed.
     Subscribed {
         /// Whose.
-        key: &'a SessionKey,
-        /// Topic Filter as the client wrote it, mount point included.
-        filter: &'a str,
+        id: SessionId,
+        /// Topic Filter as the client wrote it, without mount point; may be `$share/...`.
+        filter: Box<str>,
         /// Maximum QoS, No Local, Retain As Published.
         options: SubscriptionOptions,
         /// Subscription Identifier, or 0.
@@ -57,83 +136,146 @@ pub enum Change<'a> {
     /// A subscription of a lasting session ended.
     Unsubscribed {
         /// Whose.
-        key: &'a SessionKey,
-        /// Topic Filter.
-        filter: &'a str,
+        id: SessionId,
+        /// Topic Filter as in `Subscribed`.
+        filter: Box<str>,
     },
-    /// A message is appended to the log, once for all its lasting receivers.
+    /// A message is appended to the log, once for all its lasting receivers (at least one).
     Appended {
         /// The message.
-        message: &'a Message,
-        /// The queues it is for.
-        receivers: &'a [QueueRef],
+        message: SharedMessage,
+        /// Whom it is for.
+        receivers: Receivers,
     },
-    /// A queue is done with a message: acknowledged, dropped or expired.
+    /// A receiver is done with a message: acknowledged, dropped or expired.
     Consumed {
-        /// Whose.
-        key: &'a SessionKey,
-        /// The message's number in the log.
-        number: u64,
+        /// The message.
+        message: MessageRef,
+        /// Index in its receivers.
+        receiver: u32,
     },
-    /// A QoS 2 message is sent under this identifier.
+    /// A delivery that went to another member of its group, which has it as a new message of the
+    /// same unit: unlike `Consumed` it commits with that, or a crash would leave both.
+    Moved {
+        /// The message.
+        message: MessageRef,
+        /// Index in its receivers.
+        receiver: u32,
+    },
+    /// A QoS 2 message is about to be sent under this identifier.
     Sent {
         /// Whose.
-        key: &'a SessionKey,
-        /// Packet Identifier.
+        id: SessionId,
+        /// Packet Identifier; what was under it before is over.
         packet_id: u16,
-        /// The message's number in the log.
-        number: u64,
+        /// The message.
+        message: MessageRef,
+        /// Index in its receivers.
+        receiver: u32,
     },
-    /// PUBREC came for this identifier; only PUBREL is sent from now on.
+    /// PUBREC came for this identifier: only PUBREL is sent from now on, and the delivery is
+    /// consumed (no `Consumed` comes).
     ReceivedByPeer {
         /// Whose.
-        key: &'a SessionKey,
+        id: SessionId,
+        /// Packet Identifier.
+        packet_id: u16,
+    },
+    /// The exchange under this identifier is over (PUBCOMP, or PUBREC with an error, after which
+    /// `Consumed` comes as well). May be persisted late, like `Consumed`.
+    Completed {
+        /// Whose.
+        id: SessionId,
         /// Packet Identifier.
         packet_id: u16,
     },
     /// A QoS 2 PUBLISH came under this identifier.
     Received {
         /// Whose.
-        key: &'a SessionKey,
+        id: SessionId,
         /// Packet Identifier.
         packet_id: u16,
     },
     /// PUBREL came for this identifier.
     Released {
         /// Whose.
-        key: &'a SessionKey,
+        id: SessionId,
         /// Packet Identifier.
         packet_id: u16,
     },
-    /// The retained message of a topic is set.
+    /// The retained message of a topic is set, or (`None`) gone.
     Retained {
+        /// Rises with each change of the retained store, whichever shard makes it: of two changes
+        /// of one topic the higher stands.
+        sequence: u64,
+        /// Topic Name, mount point included.
+        topic: Box<[u8]>,
         /// The message.
-        message: &'a Message,
-    },
-    /// The retained message of a topic is gone.
-    RetainedCleared {
-        /// Topic Name.
-        topic: &'a [u8],
+        message: Option<SharedMessage>,
     },
     /// A lasting session has this will from now on, or none.
     Will {
         /// Whose.
-        key: &'a SessionKey,
+        id: SessionId,
         /// The will.
-        message: Option<&'a Message>,
-        /// Will Delay Interval in seconds.
-        delay_s: u32,
+        will: Option<Box<StoredWill>>,
     },
+}
+
+/// Whether a store takes changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Health {
+    /// All is well.
+    #[default]
+    Sound,
+    /// No room for what is new; what makes room still commits.
+    Full,
+    /// Nothing commits.
+    Stopped,
+}
+
+/// Messages that a queue wants back in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// Whose; given back in the answer.
+    pub queue: QueueRef,
+    /// Their numbers in the log, ascending.
+    pub numbers: Vec<u64>,
+}
+
+/// The answer to a `Fetch`.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Whose.
+    pub queue: QueueRef,
+    /// By number, in the order asked; `None` for one that is gone.
+    pub messages: Vec<(u64, Option<SharedMessage>)>,
 }
 
 /// Where changes go. One handle a shard.
 pub trait Store: Send + std::fmt::Debug {
-    /// Whether anything is kept beyond the process: if not, messages need not be told.
+    /// Whether anything is kept beyond the process: if not, changes need not be told.
     fn keeps(&self) -> bool;
 
     /// Takes a change; it commits with the ticket's group, in the order of calls.
-    fn write(&mut self, change: &Change<'_>) -> Ticket;
+    fn write(&mut self, change: Change) -> Ticket;
 
-    /// The highest ticket that is committed; all below are too.
-    fn committed(&self) -> Ticket;
+    /// From here to `end` the changes of this shard commit in one group.
+    fn begin(&mut self);
+
+    /// See `begin`.
+    fn end(&mut self);
+
+    /// A round of the event loop is over: the writer may take what was written. (A handle may wake
+    /// its writer here, once a round, instead of with every change.)
+    fn flush(&mut self);
+
+    /// Asks for messages; `Shard::fetched` brings them, after what was written before is committed.
+    fn fetch(&mut self, fetch: Fetch);
+
+    /// A name for a new lasting session.
+    fn new_session(&mut self) -> SessionId;
+
+    /// Whether it takes changes.
+    fn health(&self) -> Health;
 }

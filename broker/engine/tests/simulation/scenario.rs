@@ -29,11 +29,15 @@ fn world_on(disk: Disk, clients: usize, shards: u16, profile: ListenerProfile) -
 impl World {
     /// Client `client` connects, to the shard of its session.
     fn join(&mut self, client: usize, receive_maximum: u16) -> usize {
+        self.join_for(client, receive_maximum, 100)
+    }
+
+    fn join_for(&mut self, client: usize, receive_maximum: u16, session_expiry_s: u32) -> usize {
         let client_id = self.clients[client].name.clone();
         let link = self.open(client, 0);
         self.clients[client].connecting(link, false);
         let connect =
-            Connect { client_id, session_expiry_s: 100, receive_maximum, ..Connect::default() };
+            Connect { client_id, session_expiry_s, receive_maximum, ..Connect::default() };
         self.say(link, ClientPacket::Connect(Box::new(connect)));
         while self.moves() > 0 {
             self.adopt(0);
@@ -210,7 +214,8 @@ fn nothing_is_sent_before_the_commit_that_connack_waits_for() {
     world.commit();
     world.send(writer, 1, 1, None);
 
-    let reader = world.join(0, 10);
+    // Other terms than before: they are stored, so CONNACK waits.
+    let reader = world.join_for(0, 10, 99);
     world.send(writer, 2, 1, None);
     world.say(reader, ClientPacket::Ping);
     assert!(world.transports[reader].downlink.is_empty());

@@ -230,6 +230,7 @@ impl EventLoop {
             self.report.busy = true;
             self.shard.accept(&mut letters.mail, self.now_ms);
         }
+        self.take_store_letters(&mut letters);
         let is_late = self.stop.is_some() && !letters.moved.is_empty();
         for moved in letters.moved.drain(..) {
             self.adopt(moved);
@@ -251,6 +252,22 @@ impl EventLoop {
             }
         }
         self.letters = letters;
+    }
+
+    /// Handles what the store's threads put into the mailbox.
+    fn take_store_letters(&mut self, letters: &mut Letters) {
+        if let Some(ticket) = letters.committed.take() {
+            self.report.busy = true;
+            self.shard.commit(ticket, self.now_ms);
+        }
+        for fetched in letters.fetched.drain(..) {
+            self.report.busy = true;
+            self.shard.fetched(&fetched, self.now_ms);
+        }
+        if std::mem::take(&mut letters.store_changed) {
+            self.report.busy = true;
+            self.shard.store_changed(self.now_ms);
+        }
     }
 
     /// Notes what the poll says of a socket; nothing is read or written yet.
@@ -285,9 +302,11 @@ impl EventLoop {
         }
     }
 
-    /// Another loop is so far behind with its mail that nothing more may be made for it.
+    /// Another loop is so far behind with its mail, or the store with its commits, that nothing
+    /// more may be made for it.
     fn is_held(&self) -> bool {
         self.hub.mailboxes.len() > 1 && self.hub.mailboxes.iter().any(Mailbox::is_full)
+            || self.hub.is_store_behind()
     }
 
     /// Lets those go on that made much work in the round before.
@@ -365,6 +384,7 @@ impl EventLoop {
                 })?;
             }
         }
+        self.shard.flush_store();
         self.hub.host.push(self.shard.records());
         if let Some(counters) = self.hub.counters.get(usize::from(self.id)) {
             if let Ok(mut counters) = counters.lock() {

@@ -12,6 +12,32 @@ use crate::ledger::Entry;
 use crate::wire::Connect;
 
 impl Model {
+    /// What CONNACK waits for besides the end of what was there.
+    fn terms_ticket(
+        &self,
+        held: Option<SessionId>,
+        key: &[u8],
+        expiry_s: u32,
+        brings_will: bool,
+    ) -> u64 {
+        let before = held.map(|held| &self.sessions[&held]);
+        let was_lasting = before.is_some_and(Session::is_lasting);
+        let had_will = before.is_some_and(|before| before.will.is_some());
+        let is_changed = before.is_none_or(|before| before.expiry_s != expiry_s);
+        let mut ticket = 0;
+        if was_lasting && had_will || expiry_s > 0 && brings_will {
+            ticket = self.ticket(&Entry::Will(key.to_vec()));
+        }
+        if expiry_s > 0 {
+            // Told in any case, waited for only where something changes.
+            let told = self.ticket(&Entry::Session(key.to_vec()));
+            ticket = ticket.max(if is_changed { told } else { 0 });
+        } else if was_lasting {
+            ticket = ticket.max(self.ticket(&Entry::SessionEnded(key.to_vec())));
+        }
+        ticket
+    }
+
     /// A CONNECT is let in on the shard of its session.
     pub fn connect(&mut self, link: usize, connect: &Connect, shard: usize, user: &str) {
         let version = self.links[link].version;
@@ -45,7 +71,7 @@ impl Model {
             _ => u32::MAX,
         }
         .min(maximum);
-        let was_lasting = held.is_some_and(|held| self.sessions[&held].is_lasting());
+        ticket = ticket.max(self.terms_ticket(held, &key, expiry_s, connect.will.is_some()));
         let id = held.unwrap_or_else(|| self.create(link, &key, user, shard));
         let will = connect.will.as_ref().map(|will| Will {
             topic: format!("{mount_point}{}", will.message.topic),
@@ -53,12 +79,6 @@ impl Model {
             delay_s: will.delay_s,
             due_ms: None,
         });
-        if expiry_s > 0 || was_lasting {
-            ticket = ticket.max(self.ticket(&Entry::Session(key.clone())));
-        }
-        if expiry_s > 0 && will.is_some() {
-            ticket = ticket.max(self.ticket(&Entry::Will(key)));
-        }
         let session = self.sessions.get_mut(&id).unwrap();
         session.link = Some(link);
         session.version = version;

@@ -98,6 +98,11 @@ impl Model {
         self.store.as_ref().is_none_or(|store| ticket <= store.ledger().committed())
     }
 
+    /// Whether a message of that group is not written, because everyone was done with it.
+    pub fn has_never_written(&self, ticket: u64) -> bool {
+        self.store.as_ref().is_some_and(|store| store.ledger().has_never_written(ticket))
+    }
+
     /// Whether the store has nothing that waits.
     pub fn is_quiet(&self) -> bool {
         self.store.as_ref().is_none_or(|store| store.ledger().is_quiet())
