@@ -175,7 +175,7 @@ def test_the_make_commands_of_the_readme_start_a_broker() -> None:
     shown = [line for line in commands(ROOT / "README.md") if line.startswith("make run")]
     starts = [
         subprocess.run(
-            ["sh", "-ec", line.replace("make", "make --dry-run", 1)],
+            ["sh", "-ec", line.replace("make", "make --dry-run --no-print-directory", 1)],
             cwd=ROOT,
             capture_output=True,
             text=True,

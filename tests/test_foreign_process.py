@@ -111,7 +111,7 @@ async def test_a_snapshot_held_by_another_process_does_not_make_the_log_grow(sit
         assert set(reasons) == {0, QUOTA_EXCEEDED}
         assert reasons == sorted(reasons)
         assert site.wal_bytes() < 2 * WAL_BYTES_MAX
-        assert str(pid) in await site.broker.says("snapshot")
+        assert str(pid) in await site.broker.says("a snapshot is held open")
 
     await site.publish_until_taken()
 
