@@ -150,7 +150,7 @@ soak: $(DEBUG_STAMP) $(TOOLS_STAMP) ## Simulate client histories, then kill and 
 	@QUANTUMMQ_SIMULATION_SECONDS=600 cargo test $(CARGO_FLAGS) --package engine --release --quiet \
 	    --test simulation simulat -- --nocapture
 	@QUANTUMMQ_CRASH_ROUNDS=300 QUANTUMMQ_POWERCUT_ROUNDS=300 $(BIN)/python -m pytest \
-	    tests/test_crash.py tests/test_powercut.py $(ARGS)
+	    -m soak tests/test_crash.py tests/test_powercut.py $(ARGS)
 
 .PHONY: clean
 clean: ## Remove all that was built or installed

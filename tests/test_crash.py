@@ -14,6 +14,7 @@ ROUNDS = int(os.environ.get("QUANTUMMQ_CRASH_ROUNDS", "20"))
 SEED = int(os.environ.get("QUANTUMMQ_CRASH_SEED", str(random.randrange(2**32))))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(60 + 10 * ROUNDS)
 async def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
     """Rounds by QUANTUMMQ_CRASH_ROUNDS, to repeat: QUANTUMMQ_CRASH_SEED."""

@@ -32,6 +32,7 @@ async def cut_rounds(broker: PowerCutBroker, load: Load, profile: str, rounds: i
         await broker.start(QUANTUMMQ_STORE__PROFILE=profile)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(60 + 15 * ROUNDS)
 @pytest.mark.parametrize("profile", ["safe", "card"])
 async def test_nothing_acknowledged_is_lost_by_a_power_cut(tmp_path: Path, profile: str) -> None:

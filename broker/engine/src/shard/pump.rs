@@ -65,8 +65,11 @@ impl Shard {
     fn resend(&mut self, queue: QueueRef, reference: ConnectionRef, now_ms: u64) -> bool {
         let Some(session) = self.session_mut(queue) else { return false };
         if session.has_unfetched && session.inflight.is_resending() {
-            self.fetch(queue); // What is to be sent again comes from the store first.
-            return false;
+            if !session.inflight.wanted().is_empty() {
+                self.fetch(queue); // What is to be sent again comes from the store first.
+                return false;
+            }
+            session.has_unfetched = false;
         }
         let version = session.version;
         let ticket = session.exchange_ticket;
